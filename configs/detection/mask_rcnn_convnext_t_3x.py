@@ -1,0 +1,19 @@
+# ConvNeXt, arXiv 2201.03545, table 3: box AP 46.2, mask AP 41.7; 48 M parameters, 262 G MACs at 1280x800
+_base_ = [
+    '../_base_/models/mask_rcnn_convnext.py',
+    '../_base_/datasets/coco_instance.py',
+    '../_base_/schedules/adamw_3x.py',
+    '../_base_/detection_runtime.py',
+]
+
+model = dict(
+    backbone=dict(
+        init_cfg=dict(
+            type='ConvNeXtPretrained',
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_tiny_1k_224.pth',
+        )
+    )
+)
+optim_wrapper = dict(
+    optimizer=dict(lr=1e-4), paramwise_cfg=dict(decay_rate=0.95, decay_type='layer_wise')
+)

@@ -1,0 +1,19 @@
+# ConvNeXt, arXiv 2201.03545, table 4: mIoU 46.0 single-scale, 46.7 multi-scale; 60 M parameters, 939 G MACs at 2048x512
+_base_ = [
+    '../_base_/models/upernet_convnext.py',
+    '../_base_/datasets/ade20k.py',
+    '../_base_/schedules/adamw_160k.py',
+    '../_base_/segmentation_runtime.py',
+]
+
+crop_size = (512, 512)
+model = dict(
+    data_preprocessor=dict(size=crop_size),
+    backbone=dict(
+        init_cfg=dict(
+            type='ConvNeXtPretrained',
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_tiny_1k_224.pth',
+        )
+    ),
+    test_cfg=dict(mode='slide', crop_size=crop_size, stride=(341, 341)),
+)

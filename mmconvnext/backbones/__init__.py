@@ -1,0 +1,6 @@
+"""ConvNeXt, its layers, and the one table of sizes."""
+
+from mmconvnext.backbones.convnext import ConvNeXt
+from mmconvnext.backbones.sizes import ARCHS, Arch, resolve_arch
+
+__all__ = ['ARCHS', 'Arch', 'ConvNeXt', 'resolve_arch']

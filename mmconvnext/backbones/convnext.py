@@ -1,0 +1,258 @@
+"""ConvNeXt V1 and V2 as a backbone for dense prediction.
+
+Sources: A ConvNet for the 2020s, arXiv 2201.03545, figure 4 (V1); ConvNeXt V2, arXiv 2301.00808, figure 5 (V2).
+Parameter names are those of the authors' code, so that their checkpoints fit; GRN's two vectors have shape (4C,)
+where the authors' have (1, 1, 1, 4C). Tensors are (B, C, H, W) in channels-last memory throughout.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from mmconvnext.backbones.layers import GRN, DropPath, LayerNorm2d
+from mmconvnext.backbones.sizes import resolve_arch
+
+EPS = 1e-6  # of every LayerNorm
+
+OLD_SPELLINGS = {
+    'in_chans': 'in_channels',
+    'depths': 'arch=dict(depths=..., widths=...)',
+    'dims': 'arch=dict(depths=..., widths=...)',
+    'use_grn': 'version=2',
+    'pretrained': "init_cfg=dict(type='ConvNeXtPretrained', checkpoint=...)",
+}
+
+
+class Block(nn.Module):
+    """One residual block: 7x7 depthwise convolution, LayerNorm, and an MLP of ratio 4 on each pixel.
+
+    Input and output are (B, C, H, W).
+
+    Args:
+        channels: C.
+        drop_path_rate: Stochastic depth of this block.
+        layer_scale_init_value: What each entry of layer scale starts from; 0 builds none.
+        use_grn: Whether global response normalization follows the activation, as in V2.
+    """
+
+    def __init__(
+        self, channels: int, drop_path_rate: float, layer_scale_init_value: float, use_grn: bool
+    ) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(channels, channels, kernel_size=7, padding=3, groups=channels)
+        self.norm = nn.LayerNorm(channels, eps=EPS)
+        self.pwconv1 = nn.Linear(channels, 4 * channels)
+        self.grn = GRN(4 * channels) if use_grn else nn.Identity()
+        self.pwconv2 = nn.Linear(4 * channels, channels)
+        self.gamma = (
+            nn.Parameter(torch.full((channels,), float(layer_scale_init_value)))
+            if layer_scale_init_value > 0
+            else None
+        )
+        self.drop_path = DropPath(drop_path_rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x
+        x = self.dwconv(x)
+        x = x.permute(0, 2, 3, 1)  # (B, C, H, W) -> (B, H, W, C)
+        x = self.norm(x)
+        x = F.gelu(self.pwconv1(x))
+        x = self.pwconv2(self.grn(x))
+        if self.gamma is not None:
+            x = self.gamma * x
+        x = x.permute(0, 3, 1, 2)  # (B, H, W, C) -> (B, C, H, W)
+        return shortcut + self.drop_path(x)
+
+
+@MODELS.register_module()
+class ConvNeXt(BaseModule):
+    """ConvNeXt V1 or V2 with several stage outputs, each through a LayerNorm of its own.
+
+    Args:
+        arch: A size name of :data:`~mmconvnext.backbones.sizes.ARCHS`, for either version, or
+            ``dict(depths=..., widths=...)`` with four integers each.
+        version: 1 (layer scale) or 2 (global response normalization).
+        in_channels: Channels of the input image.
+        out_indices: Which of the stages 0 to 3 to return; negative ones count from the last. Returned in ascending
+            order. Stages past the last one wanted are not built.
+        drop_path_rate: Stochastic depth of the last block of stage 3; it grows linearly from 0 at the first block.
+        layer_scale_init_value: What V1's layer scale starts from; ``None`` is the paper's 1e-6 and 0 builds none.
+            The authors fine-tune detectors and segmentors with 1.0. V2 has none.
+        frozen_stages: What does not train: -1 nothing, 0 the stem, n the stem and the first n stages with their
+            downsampling layers and output norms. Frozen parts stay in eval mode, so their stochastic depth is off.
+        with_cp: Recomputes each block in the backward pass instead of storing its activations.
+        init_cfg: MMEngine's initialization, such as ``dict(type='ConvNeXtPretrained', checkpoint=...)``.
+
+    Attributes:
+        out_channels (tuple[int, ...]): Channels of each output.
+        out_strides (tuple[int, ...]): Input pixels per output pixel, of each output.
+
+    Raises:
+        ValueError: If an argument is unknown or out of range; the message lists what is allowed.
+
+    Shapes:
+        Input (B, in_channels, H, W), H and W at least the stride of the last stage built (32 for all four). Outputs:
+        for each index i (B, widths[i], H // 4 // 2**i, W // 4 // 2**i), in the input's dtype. Sizes that are not
+        multiples of 32 lose the remainder at the right and bottom, as in the authors' code.
+    """
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Sequence[int]] = 'tiny',
+        version: int = 1,
+        in_channels: int = 3,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        drop_path_rate: float = 0.0,
+        layer_scale_init_value: float | None = None,
+        frozen_stages: int = -1,
+        with_cp: bool = False,
+        init_cfg: dict | list[dict] | None = None,
+        **unknown: Any,
+    ) -> None:
+        _refuse_unknown_arguments(unknown)
+        super().__init__(init_cfg=init_cfg)
+        self.arch = resolve_arch(arch)
+        depths, widths = self.arch.depths, self.arch.widths
+
+        if version not in (1, 2):
+            raise ValueError(f'version={version!r} must be 1 (layer scale) or 2 (global response normalization).')
+        if layer_scale_init_value is None:
+            layer_scale_init_value = 1e-6 if version == 1 else 0.0
+        if version == 2 and layer_scale_init_value != 0:
+            raise ValueError(
+                f'layer_scale_init_value={layer_scale_init_value!r} contradicts version=2: ConvNeXt V2 has no layer '
+                'scale. Leave it out, or set it to None in a config that inherits it.'
+            )
+        if layer_scale_init_value < 0:
+            raise ValueError(f'layer_scale_init_value={layer_scale_init_value!r} must be 0 (no layer scale) or more.')
+        if not isinstance(in_channels, int) or in_channels < 1:
+            raise ValueError(f'in_channels={in_channels!r} must be a positive integer.')
+        if not 0 <= drop_path_rate < 1:
+            raise ValueError(f'drop_path_rate={drop_path_rate!r} must be at least 0 and less than 1.')
+
+        self.version = version
+        self.out_indices = _resolve_out_indices(out_indices, len(depths))
+        self.out_channels = tuple(widths[i] for i in self.out_indices)
+        self.out_strides = tuple(4 * 2**i for i in self.out_indices)
+        self.with_cp = with_cp
+        num_stages = self.out_indices[-1] + 1
+        if not isinstance(frozen_stages, int) or not -1 <= frozen_stages <= num_stages:
+            raise ValueError(
+                f'frozen_stages={frozen_stages!r} must be -1 (nothing), 0 (the stem) or up to {num_stages} (the stem '
+                f'and that many stages; out_indices={tuple(out_indices)} builds {num_stages}).'
+            )
+        self.frozen_stages = frozen_stages
+
+        # Figure 4: a 4x4 stem, and a 2x2 downsampling layer before each later stage
+        stem = nn.Sequential(
+            nn.Conv2d(in_channels, widths[0], kernel_size=4, stride=4), LayerNorm2d(widths[0], eps=EPS)
+        )
+        self.downsample_layers = nn.ModuleList([stem])
+        for i in range(1, num_stages):
+            self.downsample_layers.append(
+                nn.Sequential(
+                    LayerNorm2d(widths[i - 1], eps=EPS),
+                    nn.Conv2d(widths[i - 1], widths[i], kernel_size=2, stride=2),
+                )
+            )
+
+        # The rates run over all blocks of the paper's network, also those of stages that are not built
+        rates = iter(torch.linspace(0, drop_path_rate, sum(depths), device='cpu').tolist())
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                *(Block(width, next(rates), layer_scale_init_value, version == 2) for _ in range(depth))
+            )
+            for depth, width in zip(depths[:num_stages], widths)
+        )
+        for i in self.out_indices:
+            self.add_module(f'norm{i}', LayerNorm2d(widths[i], eps=EPS))
+
+        self.apply(_init_like_the_paper)
+        for module in self._frozen():
+            module.requires_grad_(False)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Returns one (B, C_i, H_i, W_i) map for each of ``out_indices``.
+
+        Raises:
+            ValueError: If ``x`` is not (B, in_channels, H, W), or too small to reach the last stage.
+        """
+        self._check_input(x)
+        x = x.contiguous(memory_format=torch.channels_last)
+        outs = []
+        for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
+            x = downsample(x)
+            for block in stage:
+                if self.with_cp and torch.is_grad_enabled():
+                    x = checkpoint(block, x, use_reentrant=False)
+                else:
+                    x = block(x)
+            if i in self.out_indices:
+                outs.append(getattr(self, f'norm{i}')(x))
+        return tuple(outs)
+
+    def train(self, mode: bool = True) -> 'ConvNeXt':
+        """Sets the training mode, except in frozen parts, which stay in eval mode."""
+        super().train(mode)
+        for module in self._frozen():
+            module.eval()
+        return self
+
+    def _frozen(self) -> Iterator[nn.Module]:
+        if self.frozen_stages >= 0:
+            yield self.downsample_layers[0]
+        for i in range(self.frozen_stages):
+            yield self.downsample_layers[i]
+            yield self.stages[i]
+            if i in self.out_indices:
+                yield getattr(self, f'norm{i}')
+
+    def _check_input(self, x: Tensor) -> None:
+        in_channels = self.downsample_layers[0][0].in_channels
+        if x.ndim != 4 or x.shape[1] != in_channels:
+            raise ValueError(
+                f'the input must be (B, {in_channels}, H, W), not {tuple(x.shape)}; for images of another number of '
+                'channels set in_channels of the backbone.'
+            )
+        stride = self.out_strides[-1]
+        if min(x.shape[2:]) < stride:
+            raise ValueError(
+                f'the input is {x.shape[2]} x {x.shape[3]} pixels, but stage {self.out_indices[-1]} has stride {stride}: '
+                f'both sides must be at least {stride}. Enlarge or pad the image, or leave later stages out of '
+                'out_indices.'
+            )
+
+
+def _init_like_the_paper(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+
+
+def _resolve_out_indices(out_indices: Sequence[int], num_stages: int) -> tuple[int, ...]:
+    allowed = f'a non-empty sequence of different stages, each from {-num_stages} to {num_stages - 1}'
+    if isinstance(out_indices, int | str) or len(out_indices) == 0:
+        raise ValueError(f'out_indices={out_indices!r} must be {allowed}.')
+    if not all(isinstance(i, int) and -num_stages <= i < num_stages for i in out_indices):
+        raise ValueError(f'out_indices={out_indices!r} must be {allowed}.')
+    resolved = tuple(sorted({i % num_stages for i in out_indices}))
+    if len(resolved) != len(out_indices):
+        raise ValueError(f'out_indices={out_indices!r} names a stage twice; it must be {allowed}.')
+    return resolved
+
+
+def _refuse_unknown_arguments(unknown: Mapping[str, Any]) -> None:
+    allowed = (
+        'arch, version, in_channels, out_indices, drop_path_rate, layer_scale_init_value, frozen_stages, with_cp, '
+        'init_cfg'
+    )
+    for name in unknown:
+        hint = f'; it is spelled {OLD_SPELLINGS[name]} here' if name in OLD_SPELLINGS else ''
+        raise ValueError(f'ConvNeXt has no argument {name!r}{hint}. Its arguments are {allowed}.')

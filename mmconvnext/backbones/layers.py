@@ -1,0 +1,66 @@
+"""The three layers that ConvNeXt needs beside PyTorch's own."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Layer normalization over the channels of (B, C, H, W), each pixel by itself.
+
+    Statistics are taken in float32 whatever the input's dtype, so half precision does not overflow. A channels-last
+    input is normalized without a copy, and the output is channels-last.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
+        return x.permute(0, 3, 1, 2)
+
+
+class GRN(nn.Module):
+    """Global response normalization: channels compete by their energy over the whole map.
+
+    Input and output are channels-last, (B, H, W, C). Source: ConvNeXt V2, arXiv 2301.00808, section 3.
+
+    Args:
+        channels: C.
+        eps: Added to the mean energy.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.zeros(channels))
+        self.beta = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        # A map of 256 x 256 overflows float16 in its sum of squares, hence float32 for the statistics
+        energy = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=torch.float32)  # (B, 1, 1, C)
+        share = energy / (energy.mean(-1, keepdim=True) + self.eps)  # 1 is an average channel
+        # gamma * (x * share) + beta + x, in an order that cannot overflow where the result does not
+        scale = 1 + self.gamma * share
+        return torch.addcmul(self.beta.to(x.dtype), x, scale.to(x.dtype))
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: in training, drops a sample's whole residual branch and scales up the ones that stay.
+
+    Source: Deep Networks with Stochastic Depth, arXiv 1603.09382, in the per-sample form that ConvNeXt trains with.
+
+    Args:
+        rate: Probability of dropping a sample, from 0 to less than 1.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.rate == 0 or not self.training:
+            return x
+        keep = 1 - self.rate
+        mask = x.new_empty(x.shape[0], *[1] * (x.ndim - 1)).bernoulli_(keep).div_(keep)
+        return x * mask
+
+    def extra_repr(self) -> str:
+        return f'rate={self.rate:.3f}'

@@ -1,0 +1,60 @@
+"""The one table of ConvNeXt sizes.
+
+Source: ConvNeXt, arXiv 2201.03545, section 3 (tiny to xlarge); ConvNeXt V2, arXiv 2301.00808, appendix A.1
+(atto to nano and huge). Each size can be built as either version.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Arch:
+    """How deep and how wide a ConvNeXt is.
+
+    Args:
+        depths: Number of blocks of each stage.
+        widths: Number of channels of each stage.
+    """
+
+    depths: tuple[int, ...]
+    widths: tuple[int, ...]
+
+
+ARCHS: dict[str, Arch] = {
+    'atto': Arch((2, 2, 6, 2), (40, 80, 160, 320)),
+    'femto': Arch((2, 2, 6, 2), (48, 96, 192, 384)),
+    'pico': Arch((2, 2, 6, 2), (64, 128, 256, 512)),
+    'nano': Arch((2, 2, 8, 2), (80, 160, 320, 640)),
+    'tiny': Arch((3, 3, 9, 3), (96, 192, 384, 768)),
+    'small': Arch((3, 3, 27, 3), (96, 192, 384, 768)),
+    'base': Arch((3, 3, 27, 3), (128, 256, 512, 1024)),
+    'large': Arch((3, 3, 27, 3), (192, 384, 768, 1536)),
+    'xlarge': Arch((3, 3, 27, 3), (256, 512, 1024, 2048)),
+    'huge': Arch((3, 3, 27, 3), (352, 704, 1408, 2816)),
+}
+
+
+def resolve_arch(arch: str | Mapping[str, Sequence[int]]) -> Arch:
+    """Looks up a size by name, or checks a custom one.
+
+    Args:
+        arch: A name of :data:`ARCHS`, or ``dict(depths=..., widths=...)`` with four positive integers each.
+
+    Raises:
+        ValueError: If the name is unknown, or the mapping is not four depths and four widths.
+    """
+    if isinstance(arch, str):
+        if arch not in ARCHS:
+            raise ValueError(f'arch={arch!r} is not a ConvNeXt size; choose from {", ".join(ARCHS)}.')
+        return ARCHS[arch]
+    if not isinstance(arch, Mapping) or set(arch) != {'depths', 'widths'}:
+        raise ValueError(
+            f'arch={arch!r} is neither one of {", ".join(ARCHS)} nor dict(depths=(3, 3, 9, 3), widths=(96, 192, 384, 768)).'
+        )
+    for name, values in arch.items():
+        if len(values) != 4 or not all(isinstance(v, int) and v > 0 for v in values):
+            raise ValueError(
+                f'arch[{name!r}] must hold one positive integer for each of the four stages, not {values!r}.'
+            )
+    return Arch(tuple(arch['depths']), tuple(arch['widths']))

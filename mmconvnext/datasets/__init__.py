@@ -1,0 +1,1 @@
+"""Data: the embedded `mini` set."""

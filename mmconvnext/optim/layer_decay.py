@@ -1,0 +1,199 @@
+"""Layer-wise learning-rate decay: the nearer a layer is to the image, the smaller its learning rate.
+
+The rules are those of the authors' detection (``layer_wise``) and segmentation (``stage_wise``) code, released with
+arXiv 2201.03545; appendix A of the paper gives the rates.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from mmengine.logging import MMLogger
+from mmengine.optim import DefaultOptimWrapperConstructor
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, Registry
+from torch import nn
+
+from mmconvnext.backbones.convnext import ConvNeXt
+
+DECAY_TYPES = ('layer_wise', 'stage_wise')
+OPTIONS = ('decay_rate', 'decay_type', 'num_layers', 'custom_keys')
+
+# What wrappers insert into parameter names: torch.compile, FSDP, activation checkpointing, DDP
+WRAPPER_SEGMENTS = frozenset({'_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module', 'module'})
+
+
+def derive_num_layers(depths: Sequence[int]) -> int:
+    """Number of learning-rate layers N of a backbone, its head not counted.
+
+    One for each of stages 1 and 2, one for each three blocks of stage 3 (the downsampling layer before it joins the
+    first three), one for stage 4: 6 for tiny, 12 for small to huge. The stem is layer 0 and the head is N + 1.
+
+    Args:
+        depths: Number of blocks of the four stages.
+    """
+    return 3 + -(-depths[2] // 3)
+
+
+def layer_of(name: str, num_layers: int, decay_type: str) -> int:
+    """Layer of a backbone parameter, from 0 (the stem) to ``num_layers`` + 1 (decayed like the head: not at all).
+
+    Args:
+        name: Parameter name within the backbone, such as ``stages.2.5.pwconv1.weight``.
+        num_layers: N of :func:`derive_num_layers`.
+        decay_type: ``layer_wise`` or ``stage_wise``.
+    """
+    part, *rest = name.split('.')
+    if part not in ('downsample_layers', 'stages'):
+        return num_layers + 1  # the output norms are as fresh as the head
+    stage = int(rest[0])
+    if decay_type == 'stage_wise':
+        return 0 if part == 'downsample_layers' else stage + 1
+    if part == 'downsample_layers':
+        return (0, 2, 3, num_layers)[stage]
+    if stage == 2:
+        return 3 + int(rest[1]) // 3
+    return (1, 2, None, num_layers)[stage]
+
+
+@dataclass
+class _Group:
+    """Parameters that share a learning rate and a weight decay."""
+
+    lr_scale: float
+    weight_decay: float
+    params: list[nn.Parameter] = field(default_factory=list)
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """Scales each layer's learning rate by ``decay_rate ** (N + 1 - layer)`` for every ConvNeXt in a model.
+
+    Everything outside the backbones keeps the base learning rate. One-dimensional parameters, biases and GRN's two
+    vectors get no weight decay. The number of layers N follows from each backbone's depths, see
+    :func:`derive_num_layers`. Backbones are found wherever they are in the model.
+
+    Args:
+        optim_wrapper_cfg: MMEngine's optimizer wrapper config; its optimizer needs ``lr``.
+        paramwise_cfg: ``decay_rate`` (needed, more than 0, at most 1); ``decay_type`` (``layer_wise``, the default,
+            or ``stage_wise``); ``num_layers`` (only checked against the model); ``custom_keys`` (MMEngine's: a part
+            of a parameter name -> ``dict(lr_mult=..., decay_mult=...)``, on top of the decay; the longest match
+            wins).
+
+    Raises:
+        ValueError: If an option is unknown or out of range, if the model holds no ConvNeXt, if ``num_layers``
+            contradicts a backbone, or if a custom key matches no parameter.
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+        super().__init__(optim_wrapper_cfg, paramwise_cfg)
+        cfg = self.paramwise_cfg
+        unknown = set(cfg) - set(OPTIONS)
+        if unknown:
+            raise ValueError(
+                f'paramwise_cfg has no option {", ".join(sorted(unknown))}; with layer-wise decay its options are '
+                f'{", ".join(OPTIONS)}.'
+            )
+        self.decay_rate = cfg.get('decay_rate')
+        if not isinstance(self.decay_rate, int | float) or not 0 < self.decay_rate <= 1:
+            raise ValueError(
+                f'paramwise_cfg.decay_rate={self.decay_rate!r} must be a number above 0 and at most 1, such as 0.7.'
+            )
+        self.decay_type = cfg.get('decay_type', 'layer_wise')
+        if self.decay_type not in DECAY_TYPES:
+            raise ValueError(
+                f'paramwise_cfg.decay_type={self.decay_type!r} must be one of {", ".join(DECAY_TYPES)}.'
+            )
+        if self.base_lr is None:
+            raise ValueError('layer-wise decay scales a learning rate: give the optimizer its lr.')
+
+    def add_params(self, params: list[dict], module: nn.Module, **kwargs: object) -> None:
+        """Appends one optimizer group for each pair of learning rate and weight decay.
+
+        Args:
+            params: The optimizer's groups, extended in place with ``params``, ``lr``, ``weight_decay`` and
+                ``lr_scale``.
+            module: The whole model.
+        """
+        custom_keys = self.paramwise_cfg.get('custom_keys') or {}
+        by_length = sorted(sorted(custom_keys), key=len, reverse=True)
+        layers = dict(self._layers(module))
+
+        groups: dict[tuple[float, float], _Group] = {}
+        rows: dict[tuple[int, float], list[bool]] = {}  # (layer, scale) -> whether each tensor is decayed
+        unused_keys = set(custom_keys)
+        for name, param in module.named_parameters():
+            if not param.requires_grad:
+                continue
+            layer, steps = layers[name]
+            scale = self.decay_rate**steps
+            weight_decay = 0.0 if _is_undecayed(name, param) else self.base_wd or 0.0
+            for key in by_length:
+                if key in name:
+                    scale *= custom_keys[key].get('lr_mult', 1.0)
+                    weight_decay *= custom_keys[key].get('decay_mult', 1.0)
+                    unused_keys.discard(key)
+                    break
+            groups.setdefault((scale, weight_decay), _Group(scale, weight_decay)).params.append(param)
+            rows.setdefault((layer, scale), []).append(weight_decay > 0)
+
+        if unused_keys:
+            raise ValueError(
+                f'paramwise_cfg.custom_keys: {", ".join(sorted(unused_keys))} is part of no trainable parameter name, or '
+                'always hidden behind a longer key.'
+            )
+        self._report(rows)
+        params.extend(
+            dict(params=g.params, lr=g.lr_scale * self.base_lr, weight_decay=g.weight_decay, lr_scale=g.lr_scale)
+            for g in groups.values()
+        )
+
+    def _layers(self, model: nn.Module) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Yields each parameter's name with its layer and with how many layers lie between it and the head."""
+        backbones = {
+            name: derive_num_layers(module.arch.depths)
+            for name, module in model.named_modules()
+            if isinstance(module, ConvNeXt)
+        }
+        if not backbones:
+            raise ValueError(
+                f'layer-wise decay found no ConvNeXt in {type(model).__name__}. Use it with a ConvNeXt backbone of '
+                "mmconvnext, or drop optim_wrapper.constructor and its paramwise_cfg for MMEngine's default."
+            )
+        wanted = self.paramwise_cfg.get('num_layers')
+        for name, derived in backbones.items():
+            if wanted is not None and wanted != derived:
+                raise ValueError(
+                    f'paramwise_cfg.num_layers={wanted} contradicts the model: {name or "the backbone"} has '
+                    f'{derived} learning-rate layers. Leave num_layers out; it follows from the depths.'
+                )
+        head = max(backbones.values()) + 1
+        for name, _ in model.named_parameters():
+            owner = next((b for b in backbones if name.startswith(f'{b}.' if b else '')), None)
+            if owner is None:
+                yield name, (head, 0)
+                continue
+            local = name[len(owner) + 1 if owner else 0 :].split('.')
+            local = '.'.join(segment for segment in local if segment not in WRAPPER_SEGMENTS)
+            num_layers = backbones[owner]
+            layer = layer_of(local, num_layers, self.decay_type)
+            yield name, (layer if layer <= num_layers else head, num_layers + 1 - layer)
+
+    def _report(self, rows: dict[tuple[int, float], list[bool]]) -> None:
+        lines = [f'{self.decay_type} learning-rate decay {self.decay_rate}']
+        lines.append(f'{"layer":>5}  {"scale":>9}  {"lr":>9}  {"tensors":>7}  {"undecayed":>9}')
+        for (layer, scale), decayed in sorted(rows.items()):
+            lines.append(
+                f'{layer:>5}  {scale:>9.4g}  {scale * self.base_lr:>9.3g}  {len(decayed):>7}  '
+                f'{decayed.count(False):>9}'
+            )
+        MMLogger.get_current_instance().info('\n'.join(lines))
+
+
+def _is_undecayed(name: str, param: nn.Parameter) -> bool:
+    return param.ndim == 1 or name.endswith(('.bias', '.grn.gamma', '.grn.beta'))
+
+
+# The authors' configs and MMDetection's spell it so: type='mmconvnext.LearningRateDecayOptimizerConstructor'
+_SCOPE = Registry(
+    'optimizer wrapper constructor', parent=OPTIM_WRAPPER_CONSTRUCTORS, scope='mmconvnext', locations=['mmconvnext.optim']
+)
+_SCOPE.register_module(name='LearningRateDecayOptimizerConstructor', module=LayerDecayOptimWrapperConstructor)

@@ -1,0 +1,73 @@
+"""Packaging: what `pip install` needs to know, and the copy of configs and tools that `mim` looks for."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+CARRIED = ('configs', 'tools', 'model-index.yml')
+
+
+class BuildWithMim(build_py):
+    """Puts configs, tools and the model index under ``mmconvnext/.mim``, where OpenMMLab's tools look for them."""
+
+    def run(self) -> None:
+        super().run()
+        package = ROOT / 'mmconvnext' if self.editable_mode else Path(self.build_lib) / 'mmconvnext'
+        mim = package / '.mim'
+        shutil.rmtree(mim, ignore_errors=True)
+        mim.mkdir(parents=True)
+        for name in CARRIED:
+            source, target = ROOT / name, mim / name
+            if self.editable_mode:  # an edit of a config must show at once
+                target.symlink_to(os.path.relpath(source, mim), target_is_directory=source.is_dir())
+            elif source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns('__pycache__'))
+            else:
+                shutil.copy2(source, target)
+
+
+setup(
+    name='mmconvnext',
+    version=re.search(r"'(.+)'", (ROOT / 'mmconvnext' / 'version.py').read_text())[1],
+    description='ConvNeXt V1 and V2 backbones for MMDetection and MMSegmentation',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    packages=find_packages(include=['mmconvnext', 'mmconvnext.*']),
+    cmdclass={'build_py': BuildWithMim},
+    # torch and torchvision must be matching releases: constraints/ holds a pair that was tested
+    install_requires=['torch>=2.6', 'torchvision>=0.21', 'numpy', 'tqdm'],
+    extras_require={
+        # The maintained OpenMMLab packages, and the original ones. They share import names: install one of the two
+        'onedl': [
+            'onedl-mmengine>=0.10.12',
+            'onedl-mmcv>=2.3.6',
+            'onedl-mmdetection>=3.5.1',
+            'onedl-mmsegmentation>=1.4.2',
+        ],
+        'openmmlab': [
+            'mmengine==0.10.7',
+            'mmcv-lite==2.1.0',
+            'mmdet==3.3.0',
+            'mmsegmentation==1.2.2',
+            'ftfy',
+            'regex',
+        ],
+        'test': ['pytest', 'timm'],
+        'lint': ['ruff', 'mypy'],
+    },
+    classifiers=[
+        'License :: OSI Approved :: Apache Software License',
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+    ],
+)
