@@ -14,6 +14,4 @@ model = dict(
         )
     )
 )
-optim_wrapper = dict(
-    optimizer=dict(lr=1e-4), paramwise_cfg=dict(decay_rate=0.95, decay_type='layer_wise')
-)
+optim_wrapper = dict(optimizer=dict(lr=1e-4), paramwise_cfg=dict(decay_rate=0.95, decay_type='layer_wise'))

@@ -41,9 +41,7 @@ class Block(nn.Module):
         use_grn: Whether global response normalization follows the activation, as in V2.
     """
 
-    def __init__(
-        self, channels: int, drop_path_rate: float, layer_scale_init_value: float, use_grn: bool
-    ) -> None:
+    def __init__(self, channels: int, drop_path_rate: float, layer_scale_init_value: float, use_grn: bool) -> None:
         super().__init__()
         self.dwconv = nn.Conv2d(channels, channels, kernel_size=7, padding=3, groups=channels)
         self.norm = nn.LayerNorm(channels, eps=EPS)
@@ -51,13 +49,12 @@ class Block(nn.Module):
         self.grn = GRN(4 * channels) if use_grn else nn.Identity()
         self.pwconv2 = nn.Linear(4 * channels, channels)
         self.gamma = (
-            nn.Parameter(torch.full((channels,), float(layer_scale_init_value)))
-            if layer_scale_init_value > 0
-            else None
+            nn.Parameter(torch.full((channels,), float(layer_scale_init_value))) if layer_scale_init_value > 0 else None
         )
         self.drop_path = DropPath(drop_path_rate)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Adds the branch's output to (B, C, H, W)."""
         shortcut = x
         x = self.dwconv(x)
         x = x.permute(0, 2, 3, 1)  # (B, C, H, W) -> (B, H, W, C)
@@ -137,6 +134,7 @@ class ConvNeXt(BaseModule):
             raise ValueError(f'drop_path_rate={drop_path_rate!r} must be at least 0 and less than 1.')
 
         self.version = version
+        self.in_channels = in_channels
         self.out_indices = _resolve_out_indices(out_indices, len(depths))
         self.out_channels = tuple(widths[i] for i in self.out_indices)
         self.out_strides = tuple(4 * 2**i for i in self.out_indices)
@@ -165,9 +163,7 @@ class ConvNeXt(BaseModule):
         # The rates run over all blocks of the paper's network, also those of stages that are not built
         rates = iter(torch.linspace(0, drop_path_rate, sum(depths), device='cpu').tolist())
         self.stages = nn.ModuleList(
-            nn.Sequential(
-                *(Block(width, next(rates), layer_scale_init_value, version == 2) for _ in range(depth))
-            )
+            nn.Sequential(*(Block(width, next(rates), layer_scale_init_value, version == 2) for _ in range(depth)))
             for depth, width in zip(depths[:num_stages], widths)
         )
         for i in self.out_indices:
@@ -189,7 +185,7 @@ class ConvNeXt(BaseModule):
         outs = []
         for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
             x = downsample(x)
-            for block in stage:
+            for block in stage.children():
                 if self.with_cp and torch.is_grad_enabled():
                     x = checkpoint(block, x, use_reentrant=False)
                 else:
@@ -215,17 +211,16 @@ class ConvNeXt(BaseModule):
                 yield getattr(self, f'norm{i}')
 
     def _check_input(self, x: Tensor) -> None:
-        in_channels = self.downsample_layers[0][0].in_channels
-        if x.ndim != 4 or x.shape[1] != in_channels:
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise ValueError(
-                f'the input must be (B, {in_channels}, H, W), not {tuple(x.shape)}; for images of another number of '
-                'channels set in_channels of the backbone.'
+                f'the input must be (B, {self.in_channels}, H, W), not {tuple(x.shape)}; for images of another number '
+                'of channels set in_channels of the backbone.'
             )
         stride = self.out_strides[-1]
         if min(x.shape[2:]) < stride:
             raise ValueError(
-                f'the input is {x.shape[2]} x {x.shape[3]} pixels, but stage {self.out_indices[-1]} has stride {stride}: '
-                f'both sides must be at least {stride}. Enlarge or pad the image, or leave later stages out of '
+                f'the input is {x.shape[2]} x {x.shape[3]} pixels, but stage {self.out_indices[-1]} has stride '
+                f'{stride}: both sides must be at least {stride}. Enlarge or pad the image, or leave later stages out of '
                 'out_indices.'
             )
 
@@ -233,7 +228,8 @@ class ConvNeXt(BaseModule):
 def _init_like_the_paper(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 def _resolve_out_indices(out_indices: Sequence[int], num_stages: int) -> tuple[int, ...]:

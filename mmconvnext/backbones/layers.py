@@ -13,6 +13,7 @@ class LayerNorm2d(nn.LayerNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalizes (B, C, H, W)."""
         x = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
         return x.permute(0, 3, 1, 2)
 
@@ -34,8 +35,10 @@ class GRN(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        # A map of 256 x 256 overflows float16 in its sum of squares, hence float32 for the statistics
-        energy = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=torch.float32)  # (B, 1, 1, C)
+        """Normalizes (B, H, W, C)."""
+        # A sum of squares over a map overflows float16, so the statistics are at least float32
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        energy = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=dtype)  # (B, 1, 1, C)
         share = energy / (energy.mean(-1, keepdim=True) + self.eps)  # 1 is an average channel
         # gamma * (x * share) + beta + x, in an order that cannot overflow where the result does not
         scale = 1 + self.gamma * share
@@ -56,6 +59,7 @@ class DropPath(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
+        """Drops samples of (B, ...), in training only."""
         if self.rate == 0 or not self.training:
             return x
         keep = 1 - self.rate
@@ -63,4 +67,5 @@ class DropPath(nn.Module):
         return x * mask
 
     def extra_repr(self) -> str:
+        """Shows the rate where the module is printed."""
         return f'rate={self.rate:.3f}'

@@ -50,7 +50,8 @@ def resolve_arch(arch: str | Mapping[str, Sequence[int]]) -> Arch:
         return ARCHS[arch]
     if not isinstance(arch, Mapping) or set(arch) != {'depths', 'widths'}:
         raise ValueError(
-            f'arch={arch!r} is neither one of {", ".join(ARCHS)} nor dict(depths=(3, 3, 9, 3), widths=(96, 192, 384, 768)).'
+            f'arch={arch!r} is neither one of {", ".join(ARCHS)} nor, for instance, dict(depths=(3, 3, 9, 3), '
+            'widths=(96, 192, 384, 768)).'
         )
     for name, values in arch.items():
         if len(values) != 4 or not all(isinstance(v, int) and v > 0 for v in values):

@@ -15,7 +15,7 @@ from torch import Tensor
 from mmconvnext.backbones.convnext import ConvNeXt
 
 WAYS_ON = (
-    'Name a local file (tools/train.py --pretrained PATH, or checkpoint of the backbone\'s init_cfg), or start from '
+    "Name a local file (tools/train.py --pretrained PATH, or checkpoint of the backbone's init_cfg), or start from "
     'random weights (--pretrained none, or init_cfg=None).'
 )
 
@@ -107,9 +107,7 @@ def download(url: str) -> Path:
 def backbone_tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The backbone's part of a state dict, under this package's names and shapes."""
     if any(name.startswith('backbone.') for name in state):
-        state = {
-            name.removeprefix('backbone.'): t for name, t in state.items() if name.startswith('backbone.')
-        }
+        state = {name.removeprefix('backbone.'): t for name, t in state.items() if name.startswith('backbone.')}
     # The classifier and the norm before it; DINOv3's files repeat that norm as norms.3
     state = {n: t for n, t in state.items() if not n.startswith(('head.', 'norm.', 'norms.'))}
     # The authors keep GRN's vectors as (1, 1, 1, 4C)

@@ -1,4 +1,5 @@
 """Answer ``import mmcv._ext`` where mmcv was installed without its compiled operators."""
+
 from __future__ import annotations
 
 import sys
@@ -19,10 +20,9 @@ class MmcvExtFinder:
     """
 
     @classmethod
-    def find_spec(cls,
-                  fullname: str,
-                  path: Sequence[str] | None = None,
-                  target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        cls, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         """Return the spec of the stand-in for ``mmcv._ext``, None for every other module."""
         if fullname != 'mmcv._ext':
             return None

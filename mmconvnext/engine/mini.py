@@ -115,6 +115,10 @@ def _point_at(cfg: Config, root: Path, segmentation: bool) -> None:
         loader.dataset.data_root = str(root)
         loader.dataset.metainfo = metainfo
         loader.num_workers = 1
+        if segmentation:
+            # ADE20KDataset takes no classes but its own; what else it adds is its suffixes and the zero label
+            loader.dataset.type = 'BaseSegDataset'
+            loader.dataset.reduce_zero_label = True
     if not segmentation:
         for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
             evaluator.ann_file = str(root / cfg.val_dataloader.dataset.ann_file)

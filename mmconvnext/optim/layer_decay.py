@@ -51,7 +51,7 @@ def layer_of(name: str, num_layers: int, decay_type: str) -> int:
         return (0, 2, 3, num_layers)[stage]
     if stage == 2:
         return 3 + int(rest[1]) // 3
-    return (1, 2, None, num_layers)[stage]
+    return num_layers if stage == 3 else stage + 1
 
 
 @dataclass
@@ -99,9 +99,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             )
         self.decay_type = cfg.get('decay_type', 'layer_wise')
         if self.decay_type not in DECAY_TYPES:
-            raise ValueError(
-                f'paramwise_cfg.decay_type={self.decay_type!r} must be one of {", ".join(DECAY_TYPES)}.'
-            )
+            raise ValueError(f'paramwise_cfg.decay_type={self.decay_type!r} must be one of {", ".join(DECAY_TYPES)}.')
         if self.base_lr is None:
             raise ValueError('layer-wise decay scales a learning rate: give the optimizer its lr.')
 
@@ -137,8 +135,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
         if unused_keys:
             raise ValueError(
-                f'paramwise_cfg.custom_keys: {", ".join(sorted(unused_keys))} is part of no trainable parameter name, or '
-                'always hidden behind a longer key.'
+                f'paramwise_cfg.custom_keys: {", ".join(sorted(unused_keys))} is part of no trainable parameter name, '
+                'or always hidden behind a longer key.'
             )
         self._report(rows)
         params.extend(
@@ -171,8 +169,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             if owner is None:
                 yield name, (head, 0)
                 continue
-            local = name[len(owner) + 1 if owner else 0 :].split('.')
-            local = '.'.join(segment for segment in local if segment not in WRAPPER_SEGMENTS)
+            segments = name[len(owner) + 1 if owner else 0 :].split('.')
+            local = '.'.join(segment for segment in segments if segment not in WRAPPER_SEGMENTS)
             num_layers = backbones[owner]
             layer = layer_of(local, num_layers, self.decay_type)
             yield name, (layer if layer <= num_layers else head, num_layers + 1 - layer)
@@ -182,8 +180,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         lines.append(f'{"layer":>5}  {"scale":>9}  {"lr":>9}  {"tensors":>7}  {"undecayed":>9}')
         for (layer, scale), decayed in sorted(rows.items()):
             lines.append(
-                f'{layer:>5}  {scale:>9.4g}  {scale * self.base_lr:>9.3g}  {len(decayed):>7}  '
-                f'{decayed.count(False):>9}'
+                f'{layer:>5}  {scale:>9.4g}  {scale * self.base_lr:>9.3g}  {len(decayed):>7}  {decayed.count(False):>9}'
             )
         MMLogger.get_current_instance().info('\n'.join(lines))
 
@@ -194,6 +191,9 @@ def _is_undecayed(name: str, param: nn.Parameter) -> bool:
 
 # The authors' configs and MMDetection's spell it so: type='mmconvnext.LearningRateDecayOptimizerConstructor'
 _SCOPE = Registry(
-    'optimizer wrapper constructor', parent=OPTIM_WRAPPER_CONSTRUCTORS, scope='mmconvnext', locations=['mmconvnext.optim']
+    'optimizer wrapper constructor',
+    parent=OPTIM_WRAPPER_CONSTRUCTORS,
+    scope='mmconvnext',
+    locations=['mmconvnext.optim'],
 )
 _SCOPE.register_module(name='LearningRateDecayOptimizerConstructor', module=LayerDecayOptimWrapperConstructor)

@@ -68,7 +68,7 @@ def softnms(
             best = i + np.nanargmax(candidates)
             order[[i, best]] = order[[best, i]]
 
-        first, rest = order[i], order[i + 1:n]
+        first, rest = order[i], order[i + 1 : n]
         top_left = np.maximum(corners[first, :2], corners[rest, :2])
         bottom_right = np.minimum(corners[first, 2:], corners[rest, 2:])
         shared = (bottom_right - top_left + offset).clip(min=0).prod(axis=1)

@@ -1,0 +1,35 @@
+# make demo            train Cascade Mask R-CNN with ConvNeXt-T on the mini data, evaluate it, draw what it finds
+# make test            run the tests
+# make test-openmmlab  run the tests on the original OpenMMLab packages
+# make lint            check style and types
+# Each needs python3 (3.10 to 3.13, with venv) and make, and installs the rest into a folder of its own.
+
+PYTHON ?= python3
+STACK ?= onedl
+VENV = $(if $(filter onedl,$(STACK)),.venv,.venv-$(STACK))
+RUN = $(VENV)/bin/python
+INSTALLED = $(VENV)/installed-$(shell cat setup.py constraints.txt | cksum | cut -d' ' -f1)
+
+.PHONY: demo test test-openmmlab lint
+
+demo: $(INSTALLED)
+	$(RUN) tools/train.py configs/detection/cascade_convnext_t_3x.py --mini --seed 0
+
+test: $(INSTALLED)
+	$(RUN) -m pytest
+
+test-openmmlab:
+	$(MAKE) test STACK=openmmlab
+
+lint: $(INSTALLED)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+# opencv-python needs libGL and X11, which servers lack; the headless build of the same release goes over it
+$(INSTALLED):
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade pip
+	$(RUN) -m pip install --progress-bar off -c constraints.txt -e '.[$(STACK),test,lint]'
+	$(RUN) -m pip install --quiet -c constraints.txt --force-reinstall --no-deps opencv-python-headless
+	touch $@

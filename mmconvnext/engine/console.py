@@ -1,0 +1,26 @@
+"""What a person reads in the terminal: errors as sentences, and a log without MMEngine's long listings."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Openings of log messages of a hundred lines and more. They stay in the log file
+LISTINGS = ('\n----', 'Config:\n', 'Hooks will be executed', 'Params', 'paramwise_options', '\nbackbone.', 'Name of')
+
+
+@contextmanager
+def errors_as_sentences(*kinds: type[Exception]) -> Iterator[None]:
+    """Ends the program with the message of an error of the given kinds, and exit status 2, in place of a traceback."""
+    try:
+        yield
+    except kinds as error:
+        print(f'error: {error}', file=sys.stderr)
+        sys.exit(2)
+
+
+def leave_listings_to_the_file(logger: logging.Logger) -> None:
+    """Keeps the dumps of the environment, config and hooks out of the terminal; the log file has them all."""
+    for handler in logger.handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.addFilter(lambda record: not record.getMessage().startswith(LISTINGS))

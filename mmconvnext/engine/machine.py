@@ -1,0 +1,59 @@
+"""Adapts a config to what this machine has, in this one place."""
+
+import os
+
+import torch
+from mmengine.config import Config
+
+from mmconvnext.engine.tree import walk
+
+AMP_DTYPES = {'fp16': 'float16', 'bf16': 'bfloat16'}
+
+
+def adapt(cfg: Config, amp: str = 'auto') -> list[str]:
+    """Rewrites ``cfg`` in place for this machine.
+
+    Args:
+        cfg: A whole config.
+        amp: Mixed precision: ``auto`` as the config says where there is a GPU, ``fp16``, ``bf16`` or ``off``.
+
+    Returns:
+        One sentence for each thing that differs from the config.
+
+    Raises:
+        ValueError: If mixed precision is asked for and there is no GPU, or the GPU has no bfloat16.
+    """
+    has_gpu = torch.cuda.is_available()
+    notes = []
+    if amp in AMP_DTYPES:
+        if not has_gpu:
+            raise ValueError(f'--amp {amp} needs a GPU, and PyTorch finds none here; use --amp off, or auto.')
+        if amp == 'bf16' and not torch.cuda.is_bf16_supported():
+            raise ValueError(f'--amp bf16: {torch.cuda.get_device_name()} has no bfloat16; use --amp fp16 or off.')
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.dtype = AMP_DTYPES[amp]
+        # bfloat16 has float32's range, so there is nothing to scale
+        cfg.optim_wrapper.loss_scale = 'dynamic' if amp == 'fp16' else 1.0
+    elif cfg.optim_wrapper.type == 'AmpOptimWrapper' and (amp == 'off' or not has_gpu):
+        cfg.optim_wrapper.type = 'OptimWrapper'
+        for key in ('dtype', 'loss_scale'):
+            cfg.optim_wrapper.pop(key, None)
+        if not has_gpu:
+            notes.append('no GPU: float32 in place of mixed precision')
+
+    if not has_gpu:
+        sync_bn = [node for node in walk(cfg.model) if node.get('type') == 'SyncBN']
+        for node in sync_bn:
+            node.type = 'BN'
+        if sync_bn:
+            notes.append('no GPU: BN in place of SyncBN')
+        cfg.env_cfg.dist_cfg.backend = 'gloo'
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    loaders = [cfg[key] for key in ('train_dataloader', 'val_dataloader', 'test_dataloader')]
+    most = max(loader.num_workers for loader in loaders)
+    if most > cores:
+        for loader in loaders:
+            loader.num_workers = min(loader.num_workers, cores)
+        notes.append(f'{cores} cores: {cores} data workers in place of {most}')
+    return notes

@@ -1,0 +1,117 @@
+"""What a run leaves to look at: a table of its metrics, its curves, and pictures of what the model finds."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import mmcv
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+matplotlib.use('Agg')
+import matplotlib.pyplot as plt
+
+COCO_COLUMNS = {'AP': '', 'AP50': '_50', 'AP75': '_75', 'AP small': '_s', 'AP medium': '_m', 'AP large': '_l'}
+SCORE_THRESHOLD = 0.3  # of a detection that is drawn
+
+
+def metrics_table(metrics: Mapping[str, float]) -> str:
+    """Text table of COCO's AP for boxes and masks, or of mIoU, aAcc and mAcc, from an evaluator's metrics.
+
+    COCO's are fractions of 1, MMSegmentation's percent, each as its evaluator gives them; a dash where the data has no
+    object of that size.
+    """
+    if 'mIoU' in metrics:
+        names = ('mIoU', 'mAcc', 'aAcc')
+        return '  '.join(f'{n:>8}' for n in names) + '\n' + '  '.join(f'{metrics[n]:8.2f}' for n in names)
+    lines = ['      ' + ''.join(f'{name:>11}' for name in COCO_COLUMNS)]
+    for row, prefix in (('box', 'coco/bbox_mAP'), ('mask', 'coco/segm_mAP')):
+        if prefix in metrics:
+            values = [metrics[prefix + suffix] for suffix in COCO_COLUMNS.values()]
+            lines.append(f'{row:<6}' + ''.join(f'{v:11.3f}' if v >= 0 else f'{"-":>11}' for v in values))
+    return '\n'.join(lines)
+
+
+def read_scalars(runner: Runner) -> tuple[list[dict], list[dict]]:
+    """Training and validation records that MMEngine has logged in this run, each with its ``step``."""
+    path = Path(runner.log_dir, 'vis_data', 'scalars.json')
+    if not path.is_file():
+        return [], []
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    return [r for r in records if 'loss' in r], [r for r in records if 'loss' not in r]
+
+
+def draw_curves(train: list[dict], val: list[dict], path: Path) -> None:
+    """Saves the training loss and the validation AP or mIoU over the steps, side by side."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout='constrained')
+    left.plot([r['step'] for r in train], [r['loss'] for r in train])
+    left.set(title='training loss', xlabel='step', ylim=(0, None))
+    wanted = {
+        'coco/bbox_mAP_50': 'box AP50',
+        'coco/segm_mAP_50': 'mask AP50',
+        'coco/bbox_mAP': 'box AP',
+        'coco/segm_mAP': 'mask AP',
+        'mIoU': 'mIoU',
+        'aAcc': 'aAcc',
+    }
+    for key, label in wanted.items():
+        points = [(i + 1, r[key]) for i, r in enumerate(val) if key in r]
+        if points:
+            right.plot(*zip(*points), marker='o', label=label)
+    right.set(title='validation', xlabel='evaluation', ylim=(0, None))
+    right.xaxis.get_major_locator().set_params(integer=True)
+    if right.lines:
+        right.legend()
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def draw_result(visualizer: Any, data_sample: Any, path: Path) -> None:
+    """Saves one image with its ground truth on the left and the model's result on the right."""
+    image = mmcv.imread(data_sample.img_path, channel_order='rgb')
+    options = {} if 'pred_sem_seg' in data_sample else {'pred_score_thr': SCORE_THRESHOLD}
+    visualizer.add_datasample(path.stem, image, data_sample.cpu(), draw_gt=True, out_file=str(path), **options)
+
+
+def draw_results(runner: Runner, folder: Path, count: int) -> list[Path]:
+    """Runs the model on the first ``count`` validation images and saves a picture of each."""
+    runner.model.eval()
+    dataset = runner.val_dataloader.dataset
+    runner.visualizer.dataset_meta = dataset.metainfo
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for index in range(min(count, len(dataset))):
+        with torch.no_grad():
+            (data_sample,) = runner.model.val_step(pseudo_collate([dataset[index]]))
+        paths.append(folder / f'{Path(data_sample.img_path).stem}.png')
+        draw_result(runner.visualizer, data_sample, paths[-1])
+    return paths
+
+
+@HOOKS.register_module()
+class ResultPicturesHook(Hook):
+    """Saves a picture of every test image, ground truth on the left and result on the right.
+
+    Args:
+        folder: Where to.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def before_test(self, runner: Runner) -> None:
+        """Makes the folder, and gives the visualizer the names and colours of the classes."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        runner.visualizer.dataset_meta = runner.test_dataloader.dataset.metainfo
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Draws the batch's images."""
+        for data_sample in outputs:
+            draw_result(runner.visualizer, data_sample, self.folder / f'{Path(data_sample.img_path).stem}.png')

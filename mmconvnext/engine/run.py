@@ -1,0 +1,68 @@
+"""Runs a prepared config, and says where to find what it leaves."""
+
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from mmconvnext.engine import console, report
+
+PICTURES = 6  # drawn after a training
+
+
+def train(cfg: Config) -> dict[str, float]:
+    """Trains, evaluates on the way as the config says, and leaves curves and pictures in the work directory.
+
+    Args:
+        cfg: From :func:`mmconvnext.engine.prepare.prepare`.
+
+    Returns:
+        The metrics of the last evaluation.
+
+    Raises:
+        CheckpointError: If the backbone's pre-trained weights cannot be had or do not fit.
+    """
+    runner = Runner.from_cfg(cfg)
+    console.leave_listings_to_the_file(runner.logger)
+    runner.train()
+    train_records, val_records = report.read_scalars(runner)
+    metrics = val_records[-1] if val_records else {}
+    if is_main_process():
+        folder = Path(cfg.work_dir)
+        pictures = report.draw_results(runner, folder / 'pictures', PICTURES)
+        report.draw_curves(train_records, val_records, folder / 'curves.png')
+        _say(
+            metrics,
+            curves=folder / 'curves.png',
+            pictures=f'{pictures[0].parent}/ ({len(pictures)}: ground truth left, result right)',
+            weights=find_latest_checkpoint(cfg.work_dir),
+        )
+    return metrics
+
+
+def evaluate(cfg: Config, *, results: str | None = None, pictures: str | None = None) -> dict[str, float]:
+    """Evaluates a checkpoint.
+
+    Args:
+        cfg: From :func:`mmconvnext.engine.prepare.prepare` and ``configure_test``.
+        results: Where ``configure_test`` was told to write results, to be said at the end.
+        pictures: Where it was told to draw pictures.
+
+    Returns:
+        The metrics.
+    """
+    runner = Runner.from_cfg(cfg)
+    console.leave_listings_to_the_file(runner.logger)
+    metrics = runner.test()
+    if is_main_process():
+        _say(metrics, results=results, pictures=pictures, log=runner.log_dir)
+    return metrics
+
+
+def _say(metrics: dict[str, float], **places: str | Path | None) -> None:
+    if metrics:
+        print(f'\n{report.metrics_table(metrics)}\n')
+    for name, place in places.items():
+        if place:
+            print(f'{name:<9} {place}')

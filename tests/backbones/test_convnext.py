@@ -1,0 +1,264 @@
+import copy
+import re
+
+import pytest
+import timm
+import torch
+from mmengine.registry import MODELS
+from torch import nn
+
+from mmconvnext.backbones import ConvNeXt
+
+
+def randomize(model: nn.Module) -> nn.Module:
+    """Gives every parameter a value of its own, so that a swapped or skipped one shows."""
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.2 if parameter.ndim > 1 else 1.0)
+    return model
+
+
+def weights_from_timm(state: dict) -> dict:
+    """timm's names to the authors', written out independently of mmconvnext.checkpoints."""
+    renamed = {}
+    for name, tensor in state.items():
+        part, *rest = name.split('.')
+        if part == 'stem':
+            renamed['.'.join(['downsample_layers.0', *rest])] = tensor
+        elif rest[1] == 'downsample':
+            renamed['.'.join([f'downsample_layers.{rest[0]}', *rest[2:]])] = tensor
+        else:
+            tail = '.'.join(rest[3:])
+            for theirs, ours in (('conv_dw', 'dwconv'), ('mlp.fc', 'pwconv'), ('mlp.grn.weight', 'grn.gamma')):
+                tail = tail.replace(theirs, ours)
+            tail = tail.replace('mlp.grn.bias', 'grn.beta')
+            # timm's small V2 models have 1x1 convolutions for the linear layers
+            renamed[f'stages.{rest[0]}.{rest[2]}.{tail}'] = (
+                tensor.flatten(1) if 'pwconv' in tail and tensor.ndim > 1 else tensor
+            )
+    return renamed
+
+
+@pytest.mark.parametrize(('arch', 'version', 'peer'), [('tiny', 1, 'convnext_tiny'), ('atto', 2, 'convnextv2_atto')])
+def test_outputs_equal_timms(arch, version, peer):
+    theirs = timm.create_model(peer, features_only=True).eval()
+    ours = ConvNeXt(arch, version, layer_scale_init_value=1.0 if version == 1 else None).eval()
+    with torch.no_grad():
+        for name, parameter in theirs.named_parameters():
+            scale = 0.02 if parameter.ndim > 1 else 0.3
+            parameter.copy_(scale * torch.randn_like(parameter) + (1 if name.endswith('norm.weight') else 0))
+        weights = weights_from_timm(
+            {n.replace('stem_', 'stem.').replace('stages_', 'stages.'): p for n, p in theirs.state_dict().items()}
+        )
+        missing, unexpected = ours.load_state_dict(weights, strict=False)
+        assert not unexpected
+        assert set(missing) == {f'norm{i}.{p}' for i in range(4) for p in ('weight', 'bias')}
+        # timm returns the stages as they are: ours through the identity
+        for i in range(4):
+            setattr(ours, f'norm{i}', nn.Identity())
+        x = torch.randn(2, 3, 64, 96)
+        for ours_out, theirs_out in zip(ours(x), theirs(x)):
+            assert (ours_out - theirs_out).abs().max() <= 1e-4
+
+
+def test_output_norm_is_layer_norm_of_the_stage(toy):
+    model = randomize(ConvNeXt(toy)).eval()
+    plain = copy.deepcopy(model)
+    plain.norm2 = nn.Identity()
+    x = torch.randn(1, 3, 64, 96)
+    expected = nn.functional.layer_norm(
+        plain(x)[2].permute(0, 2, 3, 1), (12,), model.norm2.weight, model.norm2.bias, 1e-6
+    ).permute(0, 3, 1, 2)
+    torch.testing.assert_close(model(x)[2], expected)
+
+
+@pytest.mark.parametrize(('version', 'millions'), [(1, {'tiny': 28.6, 'base': 88.6}), (2, {'atto': 3.7, 'huge': 660})])
+def test_parameter_counts_are_the_papers(version, millions):
+    for arch, expected in millions.items():
+        with torch.device('meta'):
+            model = ConvNeXt(arch, version, out_indices=(3,))
+        classifier = model.out_channels[-1] * 1000 + 1000
+        count = sum(p.numel() for p in model.parameters()) + classifier
+        assert count / 1e6 == pytest.approx(expected, rel=0.015)
+
+
+@pytest.mark.parametrize('size', [(32, 32), (64, 96), (33, 47), (50, 70), (65, 127)])
+def test_shapes_of_any_input_size(toy, size):
+    model = ConvNeXt(toy)
+    outs = model(torch.randn(2, 3, *size))
+    for out, channels, stride in zip(outs, model.out_channels, model.out_strides):
+        assert out.shape == (2, channels, size[0] // stride, size[1] // stride)
+        assert out.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_every_parameter_gets_a_finite_gradient(toy):
+    for version in (1, 2):
+        model = ConvNeXt(toy, version, layer_scale_init_value=1.0 if version == 1 else None, drop_path_rate=0.1)
+        sum(out.square().mean() for out in model(torch.randn(4, 3, 64, 96))).backward()
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+
+
+def test_first_weights_are_the_papers():
+    model = ConvNeXt('tiny')
+    weight = model.stages[2][0].pwconv1.weight
+    assert weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert model.stages[2][0].pwconv1.bias.abs().max() == 0
+    assert model.stages[0][0].gamma.unique().tolist() == [pytest.approx(1e-6)]
+    assert all(m.eps == 1e-6 for m in model.modules() if isinstance(m, nn.LayerNorm))
+
+
+def test_drop_path_rates_grow_linearly_over_the_papers_blocks(toy):
+    model = ConvNeXt(toy, drop_path_rate=0.7)
+    rates = [block.drop_path.rate for stage in model.stages for block in stage]
+    assert rates == pytest.approx([0.1 * i for i in range(8)])
+    shorter = ConvNeXt(toy, drop_path_rate=0.7, out_indices=(0, 1))
+    assert [b.drop_path.rate for s in shorter.stages for b in s] == pytest.approx([0, 0.1, 0.2])
+
+
+@pytest.mark.parametrize(
+    ('given', 'resolved'),
+    [([0, 3], (0, 3)), ((-1,), (3,)), ([-2, 0], (0, 2)), (range(3), (0, 1, 2)), ((1,), (1,))],
+)
+def test_out_indices(toy, given, resolved):
+    before = copy.copy(given)
+    model = ConvNeXt(toy, out_indices=given)
+    assert given == before
+    assert model.out_indices == resolved
+    assert len(model.stages) == len(model.downsample_layers) == resolved[-1] + 1
+    assert {n for n, _ in model.named_children() if n.startswith('norm')} == {f'norm{i}' for i in resolved}
+    full = ConvNeXt(toy).eval()
+    full.load_state_dict(model.state_dict(), strict=False)
+    x = torch.randn(1, 3, 64, 96)
+    for out, i in zip(model.eval()(x), resolved):
+        torch.testing.assert_close(out, full(x)[i])
+
+
+@pytest.mark.parametrize('frozen', [-1, 0, 1, 2, 4])
+def test_frozen_stages_do_not_change_in_a_step(toy, frozen):
+    model = ConvNeXt(toy, frozen_stages=frozen, drop_path_rate=0.5, layer_scale_init_value=1.0)
+    assert model.train() is model
+    before = copy.deepcopy(model.state_dict())
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    if trainable:
+        optimizer = torch.optim.AdamW(trainable, lr=0.1, weight_decay=0.1)
+        sum(out.square().mean() for out in model(torch.randn(8, 3, 64, 96))).backward()
+        optimizer.step()
+    unchanged = {name for name, tensor in model.state_dict().items() if torch.equal(tensor, before[name])}
+    stem = {n for n in before if n.startswith('downsample_layers.0.')}
+    stages = {
+        n
+        for n in before
+        for i in range(max(frozen, 0))
+        if n.startswith((f'downsample_layers.{i}.', f'stages.{i}.', f'norm{i}.'))
+    }
+    assert unchanged == (stem | stages if frozen >= 0 else set())
+    for i, stage in enumerate(model.stages):
+        assert all(block.drop_path.training == (i >= frozen) for block in stage)
+    assert not model.eval().training
+
+
+def test_checkpointing_changes_neither_outputs_nor_gradients(toy):
+    plain = randomize(ConvNeXt(toy, version=2, drop_path_rate=0.5)).double()
+    stored = ConvNeXt(toy, version=2, drop_path_rate=0.5, with_cp=True).double()
+    stored.load_state_dict(plain.state_dict())
+    x = torch.randn(4, 3, 64, 96, dtype=torch.double)
+    results = []
+    for model in (plain, stored):
+        torch.manual_seed(1)
+        outs = model(x)
+        sum(out.square().sum() for out in outs).backward()
+        results.append((*outs, *(p.grad for p in model.parameters())))
+    for a, b in zip(*results):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+
+
+def test_checkpointing_stores_less(toy):
+    def saved_bytes(with_cp: bool) -> int:
+        total = 0
+
+        def count(tensor):
+            nonlocal total
+            total += tensor.numel() * tensor.element_size()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            ConvNeXt(toy, with_cp=with_cp)(torch.randn(1, 3, 64, 96))
+        return total
+
+    assert saved_bytes(True) < 0.6 * saved_bytes(False)
+
+
+def test_any_number_of_input_channels(toy):
+    assert len(ConvNeXt(toy, in_channels=7)(torch.randn(1, 7, 64, 96))) == 4
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('version', [1, 2])
+def test_half_precision_with_large_inputs_at_1024(toy, dtype, version):
+    model = ConvNeXt(toy, version, layer_scale_init_value=1.0 if version == 1 else None).eval()
+    x = 1000 * torch.randn(1, 3, 1024, 1024)
+    with torch.no_grad():
+        exact = model(x)
+        for out, reference in zip(model.to(dtype)(x.to(dtype)), exact):
+            assert out.dtype == dtype
+            # Outputs are normalized, so an absolute tolerance means something: half's rounding over a few layers
+            assert (out.float() - reference).abs().mean() < 0.05
+
+
+def test_autocast_equals_float32_to_rounding(toy):
+    model = randomize(ConvNeXt(toy, version=2)).eval()
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        exact = model(x)
+        with torch.autocast('cpu', torch.bfloat16):
+            rounded = model(x)
+    for out, reference in zip(rounded, exact):
+        error = (out.float() - reference).norm() / reference.norm()
+        assert error < 0.05
+
+
+def test_registered_at_the_root_so_that_both_libraries_find_it(toy):
+    import mmdet.registry
+    import mmseg.registry
+
+    for registry in (MODELS, mmdet.registry.MODELS, mmseg.registry.MODELS):
+        assert type(registry.build(dict(type='ConvNeXt', arch=toy))) is ConvNeXt
+    assert registry.get('mmconvnext.ConvNeXt') is ConvNeXt
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (dict(arch='tinny'), 'choose from atto'),
+        (dict(version=3), '1 (layer scale) or 2'),
+        (dict(version=2, layer_scale_init_value=1.0), 'V2 has no layer scale'),
+        (dict(layer_scale_init_value=-1.0), '0 (no layer scale) or more'),
+        (dict(in_channels=0), 'positive integer'),
+        (dict(drop_path_rate=1.0), 'less than 1'),
+        (dict(out_indices=()), 'non-empty'),
+        (dict(out_indices=(4,)), 'from -4 to 3'),
+        (dict(out_indices=(0, -4)), 'names a stage twice'),
+        (dict(out_indices=2), 'non-empty sequence'),
+        (dict(frozen_stages=5), 'up to 4'),
+        (dict(frozen_stages=3, out_indices=(0, 1)), 'up to 2'),
+        (dict(in_chans=3), 'it is spelled in_channels here'),
+        (dict(depths=(3, 3, 9, 3)), 'arch=dict(depths=..., widths=...)'),
+        (dict(dims=(96,)), 'arch=dict(depths=..., widths=...)'),
+        (dict(pretrained='x.pth'), 'init_cfg=dict('),
+        (dict(use_grn=True), 'version=2'),
+        (dict(drop_rate=0.1), 'Its arguments are arch, version'),
+    ],
+)
+def test_wrong_argument_says_what_is_allowed(arguments, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        ConvNeXt(**arguments)
+
+
+@pytest.mark.parametrize(
+    ('shape', 'words'),
+    [((1, 4, 64, 96), 'set in_channels'), ((1, 3, 31, 96), 'at least 32'), ((3, 64, 96), '(B, 3, H, W)')],
+)
+def test_wrong_input_says_what_would_be_right(toy, shape, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        ConvNeXt(toy)(torch.randn(shape))

@@ -1,0 +1,46 @@
+"""Two processes on the CPU train the toy backbone under DDP."""
+
+import subprocess
+import textwrap
+
+import pytest
+
+SCRIPT = textwrap.dedent("""
+    import sys, warnings
+    import torch
+    import torch.distributed as dist
+    from torch.nn.parallel import DistributedDataParallel
+    from mmconvnext import ConvNeXt
+
+    warnings.simplefilter('error')  # DDP warns of gradients whose strides are not those of its buckets
+    dist.init_process_group('gloo')
+    torch.manual_seed(0)
+    toy = dict(depths=(1, 2, 4, 1), widths=(4, 8, 12, 16))
+    version, with_cp = int(sys.argv[1]), sys.argv[2] == 'True'
+    model = ConvNeXt(toy, version=version, out_indices=(0, 2), with_cp=with_cp, drop_path_rate=0.1)
+    model = DistributedDataParallel(model)  # an unused parameter would raise at the second step
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    torch.manual_seed(dist.get_rank())
+    for _ in range(3):
+        optimizer.zero_grad()
+        sum(out.square().mean() for out in model(torch.randn(2, 3, 64, 96))).backward()
+        optimizer.step()
+    weight = model.module.stages[2][3].dwconv.weight.detach().clone()
+    other = weight.clone()
+    dist.broadcast(other, 0)
+    assert torch.equal(weight, other)
+    dist.destroy_process_group()
+    print('trained')
+""")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('version', 'with_cp'), [(1, False), (2, True)])
+def test_two_processes_stay_equal_without_a_warning(tmp_path, python, version, with_cp):
+    script = tmp_path / 'train.py'
+    script.write_text(SCRIPT)
+    command = [python, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', script, version, with_cp]
+    run = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=240)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert run.stdout.count('trained') == 2
+    assert 'strides' not in run.stderr

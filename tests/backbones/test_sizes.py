@@ -1,0 +1,44 @@
+import re
+
+import pytest
+
+from mmconvnext.backbones import ARCHS, resolve_arch
+
+# depths, widths: ConvNeXt section 3 and ConvNeXt V2 appendix A.1
+PAPER = {
+    'atto': ((2, 2, 6, 2), (40, 80, 160, 320)),
+    'femto': ((2, 2, 6, 2), (48, 96, 192, 384)),
+    'pico': ((2, 2, 6, 2), (64, 128, 256, 512)),
+    'nano': ((2, 2, 8, 2), (80, 160, 320, 640)),
+    'tiny': ((3, 3, 9, 3), (96, 192, 384, 768)),
+    'small': ((3, 3, 27, 3), (96, 192, 384, 768)),
+    'base': ((3, 3, 27, 3), (128, 256, 512, 1024)),
+    'large': ((3, 3, 27, 3), (192, 384, 768, 1536)),
+    'xlarge': ((3, 3, 27, 3), (256, 512, 1024, 2048)),
+    'huge': ((3, 3, 27, 3), (352, 704, 1408, 2816)),
+}
+
+
+def test_table_is_the_papers():
+    assert {name: (arch.depths, arch.widths) for name, arch in ARCHS.items()} == PAPER
+
+
+def test_custom_sizes_take_any_sequence():
+    arch = resolve_arch(dict(depths=[1, 1, 2, 1], widths=(8, 16, 32, 64)))
+    assert (arch.depths, arch.widths) == ((1, 1, 2, 1), (8, 16, 32, 64))
+
+
+@pytest.mark.parametrize(
+    ('arch', 'words'),
+    [
+        ('big', 'atto, femto'),
+        ({'depths': (1, 1, 1, 1)}, 'depths=(3, 3, 9, 3)'),
+        (3, 'atto, femto'),
+        ({'depths': (1, 1, 1), 'widths': (8, 8, 8, 8)}, "arch['depths']"),
+        ({'depths': (1, 1, 1, 0), 'widths': (8, 8, 8, 8)}, 'positive integer'),
+        ({'depths': (1, 1, 1, 1), 'widths': (8, 8, 8, 8.5)}, "arch['widths']"),
+    ],
+)
+def test_wrong_size_says_what_is_allowed(arch, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        resolve_arch(arch)

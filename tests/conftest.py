@@ -1,0 +1,35 @@
+"""What the tests share: toy sizes that build and run in milliseconds."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import mmconvnext  # noqa: F401  registers the package, and lets mmcv import without compiled operators
+
+ROOT = Path(__file__).parent.parent
+TOY = dict(depths=(1, 2, 4, 1), widths=(4, 8, 12, 16))
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def toy() -> dict:
+    """A size whose stage 3 is deep enough to span two learning-rate layers."""
+    return dict(TOY)
+
+
+@pytest.fixture(scope='session')
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope='session')
+def python() -> str:
+    """The interpreter that runs the tests, for those that need a process of their own."""
+    return sys.executable
