@@ -8,8 +8,12 @@ from mmconvnext import compat
 
 compat.install()
 
+from mmconvnext import hub
 from mmconvnext.backbones import ConvNeXt
+from mmconvnext.checkpoints import ConvNeXtPretrained
 from mmconvnext.optim import LayerDecayOptimWrapperConstructor
 from mmconvnext.version import __version__
 
-__all__ = ['ConvNeXt', 'LayerDecayOptimWrapperConstructor', '__version__']
+hub.register()
+
+__all__ = ['ConvNeXt', 'ConvNeXtPretrained', 'LayerDecayOptimWrapperConstructor', '__version__']

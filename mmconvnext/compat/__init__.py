@@ -1,4 +1,4 @@
-"""What lets the plugin run on the mm packages as they are installed: see :func:`install`."""
+"""What lets the plugin run on the mm packages as they are installed, compiled operators or not."""
 
 from mmconvnext.compat.checkpoint_globals import install_checkpoint_globals
 from mmconvnext.compat.ext_finder import install_ext_finder
@@ -7,6 +7,11 @@ __all__ = ['install']
 
 
 def install() -> None:
-    """Prepare."""
+    """Let mmcv run without compiled operators, and PyTorch load a Runner's checkpoints safely.
+
+    Call it before anything imports ``mmcv.ops``; ``import mmconvnext`` does. It is cheap, may be
+    called again, and changes nothing where mmcv has its compiled operators and where checkpoints
+    already load.
+    """
     install_ext_finder()
     install_checkpoint_globals()

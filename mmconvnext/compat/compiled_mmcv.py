@@ -2,25 +2,27 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-# By the distribution that is installed without them: the one that has them, its installer, what its build needs.
-_COMPILED = {
+# The distribution at hand: the one that has the operators, who installs its wheels, what building it needs.
+DISTRIBUTIONS = {
     'onedl-mmcv': ('onedl-mmcv', 'onedl-mim', 'ninja setuptools'),
-    'mmcv-lite': ('mmcv', 'openmim', "ninja 'setuptools<81' wheel"),
-    'mmcv': ('mmcv', 'openmim', "ninja 'setuptools<81' wheel"),
+    'mmcv-lite': ('mmcv', 'openmim', "ninja wheel 'setuptools<81'"),
+    'mmcv': ('mmcv', 'openmim', "ninja wheel 'setuptools<81'"),
 }
 
 
 def how_to_compile() -> str:
-    """Return, as sentences, the commands that install compiled operators for the mmcv at hand."""
-    for installed, (compiled, installer, build_needs) in _COMPILED.items():
+    """Return, in sentences, the commands that give the mmcv at hand its compiled operators."""
+    for installed, (compiled, installer, build_needs) in DISTRIBUTIONS.items():
         try:
-            wanted = f'{compiled}=={version(installed)}'
+            release = version(installed)
         except PackageNotFoundError:
             continue
+        # Built in isolation neither package sees PyTorch, and both then leave the operators out in silence.
         return (
-            f'To get the compiled operators, first `pip uninstall {installed}`. '
-            f'`pip install {installer} && mim install {wanted}` then takes a wheel made for your PyTorch, if there is one. '
-            f'`pip install {build_needs} && pip install --no-build-isolation --no-cache-dir {wanted}` builds them, given '
-            'a C++ compiler and a PyTorch whose headers are still C++17 (2.12 has them, 2.14 does not).'
+            f'For one, `pip uninstall {installed}`; then `pip install {installer}` and '
+            f'`mim install {compiled}=={release}` if there is a wheel for your PyTorch, else '
+            f'`pip install {build_needs}` and `pip install --no-build-isolation --no-cache-dir '
+            f'{compiled}=={release}`, which takes a C++ compiler, a quarter of an hour, and a PyTorch that '
+            'compiles as C++17, as 2.14 no longer does.'
         )
-    return ...
+    return 'For one, install onedl-mmcv from a wheel or with `pip install --no-build-isolation onedl-mmcv`.'

@@ -1,11 +1,12 @@
-"""``mmcv._ext`` where mmcv has no compiled one: mmcv's own Python code then runs on torchvision's operators.
+"""``mmcv._ext`` where mmcv has no compiled one: mmcv's Python code then runs on torchvision.
 
-An operator here is a function with the name, the arguments and the outputs of the C++ function in mmcv's
-``ops/csrc/pytorch/pybind.cpp``. To add one, write it in ``mmconvnext/compat/ops`` and import it below.
+An operator is a function with the name, the arguments and the outputs that mmcv's
+``ops/csrc/pytorch/pybind.cpp`` declares. To add one, write it in a file of ``mmconvnext/compat/ops``
+and import it here.
 """
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torchvision
 
@@ -24,25 +25,25 @@ __all__ = [
 
 
 def get_compiler_version() -> str:
-    """Return what a log shows as MMCV Compiler."""
-    return f'none (mmconvnext stands in with torchvision {torchvision.__version__})'
+    """Return what logs show as the MMCV compiler."""
+    return f'none, mmconvnext runs mmcv on torchvision {torchvision.__version__}'
 
 
 def get_compiling_cuda_version() -> str:
-    """Return what a log shows as MMCV CUDA Compiler."""
+    """Return what logs show as the MMCV CUDA compiler."""
     return get_compiler_version()
 
 
 def __getattr__(name: str) -> Callable[..., NoReturn]:
-    # mmcv asserts at import that each operator exists, long before it calls one, if it ever does.
     if name.startswith('__'):
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
 
-    def missing_operator(*args: Any, **kwargs: Any) -> NoReturn:
+    # Importing mmcv.ops asserts that every operator exists; most models never call one of these.
+    def missing_operator(*args: object, **kwargs: object) -> NoReturn:
         raise NotImplementedError(
-            f"The model needs mmcv's operator {name!r}, but the mmcv installed here has no compiled operators, and "
-            'mmconvnext offers only NMS and RoIAlign in their place. Choose a model that does without it, or install '
-            f'an mmcv that has it. {how_to_compile()}'
+            f"The model needs mmcv's operator {name!r}. The mmcv installed here has no compiled "
+            'operators, and mmconvnext replaces only NMS, soft-NMS and RoIAlign. Choose a model that '
+            f'does not need it, or an mmcv that has it. {how_to_compile()}'
         )
 
     return missing_operator

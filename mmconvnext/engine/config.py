@@ -19,13 +19,16 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     """Reads a config file and applies ``--cfg-options`` to it; widths that follow from the backbone follow.
 
     Raises:
-        ValueError: If there is no such file, or the backbone's arguments are wrong.
+        ValueError: If there is no such file, an option does not fit it, or the backbone's arguments are wrong.
     """
     if not Path(path).is_file():
         raise ValueError(f'there is no config file {path}; those of this package are under configs/.')
     cfg = Config.fromfile(str(path))
     if options:
-        cfg.merge_from_dict(dict(options))
+        try:
+            cfg.merge_from_dict(dict(options))
+        except (TypeError, KeyError) as error:
+            raise ValueError(f'--cfg-options does not fit the config: {error.args[0]}') from error
     follow_backbone(cfg.model)
     return cfg
 
@@ -90,6 +93,11 @@ def set_pretrained(cfg: Config, pretrained: str) -> None:
     """Starts the backbone from a checkpoint (a path or URL), or, given ``none``, from random weights."""
     backbone = find_backbone(cfg.model)
     backbone.init_cfg = None if pretrained == 'none' else dict(type='ConvNeXtPretrained', checkpoint=pretrained)
+
+
+def add_hook(cfg: Config, **hook: Any) -> None:
+    """Adds a hook to those of the config."""
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
 
 
 def set_tta(cfg: Config) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # Openings of log messages of a hundred lines and more. They stay in the log file
-LISTINGS = ('\n----', 'Config:\n', 'Hooks will be executed', 'Params', 'paramwise_options', '\nbackbone.', 'Name of')
+LISTINGS = ('\n----', 'Config:\n', 'Hooks will be executed', 'Name of parameter')
 
 
 @contextmanager

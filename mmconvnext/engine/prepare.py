@@ -50,7 +50,7 @@ def prepare(
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}{"_mini" if use_mini else ""}'
     cfg.launcher = launcher
     cfg.randomness = dict(seed=seed)
-    cfg.setdefault('custom_hooks', []).append(dict(type='ProgressBarHook'))
+    config.add_hook(cfg, type='ProgressBarHook')
     for note in machine.adapt(cfg, amp):
         print(note)
     return cfg
@@ -107,7 +107,7 @@ def configure_test(
             raise ValueError(f'--out {out}: detections are written as a pickle file; give a name that ends in .pkl.')
         cfg.test_evaluator = [cfg.test_evaluator, dict(type='DumpDetResults', out_file_path=out)]
     if show_dir:
-        cfg.custom_hooks.append(dict(type='ResultPicturesHook', folder=show_dir))
+        config.add_hook(cfg, type='ResultPicturesHook', folder=show_dir)
     if tta:
         config.set_tta(cfg)
 

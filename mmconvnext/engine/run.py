@@ -1,14 +1,26 @@
 """Runs a prepared config, and says where to find what it leaves."""
 
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmconvnext.engine import console, report
 
 PICTURES = 6  # drawn after a training
+
+
+class QuietRunner(Runner):
+    """MMEngine's runner, whose long listings go to the log file only."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Builds the logger and filters what it prints."""
+        logger = super().build_logger(*args, **kwargs)
+        console.leave_listings_to_the_file(logger)
+        return logger
 
 
 def train(cfg: Config) -> dict[str, float]:
@@ -23,8 +35,7 @@ def train(cfg: Config) -> dict[str, float]:
     Raises:
         CheckpointError: If the backbone's pre-trained weights cannot be had or do not fit.
     """
-    runner = Runner.from_cfg(cfg)
-    console.leave_listings_to_the_file(runner.logger)
+    runner = QuietRunner.from_cfg(cfg)
     runner.train()
     train_records, val_records = report.read_scalars(runner)
     metrics = val_records[-1] if val_records else {}
@@ -52,8 +63,7 @@ def evaluate(cfg: Config, *, results: str | None = None, pictures: str | None = 
     Returns:
         The metrics.
     """
-    runner = Runner.from_cfg(cfg)
-    console.leave_listings_to_the_file(runner.logger)
+    runner = QuietRunner.from_cfg(cfg)
     metrics = runner.test()
     if is_main_process():
         _say(metrics, results=results, pictures=pictures, log=runner.log_dir)

@@ -1,7 +1,5 @@
 """Greedy and soft non-maximum suppression, called as ``mmcv/ops/nms.py`` calls the compiled ones."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 import torchvision
@@ -14,13 +12,13 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     Args:
         boxes: (n, 4) as (x1, y1, x2, y2).
         scores: (n,).
-        iou_threshold: A box is dropped above it, not at it.
-        offset: A box is x2 - x1 + offset wide: 0, or 1 where corners name the outermost pixels.
+        iou_threshold: The overlap that is still allowed.
+        offset: A box is x2 - x1 + offset wide: 0, or 1 where its corners name the outermost pixels.
 
     Returns:
         (k,) int64, the indices of the kept boxes by descending score.
     """
-    # Coordinates in half precision are too coarse to subtract, and the CPU has no kernel for them.
+    # Half precision is too coarse for differences of coordinates, and has no kernel on the CPU.
     corners = boxes.float()
     if offset:
         corners = torch.cat([corners[:, :2], corners[:, 2:] + offset], dim=1)
@@ -39,17 +37,17 @@ def softnms(
 ) -> Tensor:
     """Lower the score of each box that overlaps a better one (Bodla et al., ICCV 2017).
 
-    The order of the boxes decides between equal scores, so this follows the compiled operator to the
-    letter: the best box swaps places with the first, and the last box fills the gap of a dropped one.
+    Between equal scores the order of the boxes decides, so the order is that of the compiled operator
+    at every step: the best box swaps places with the first, the last fills the gap of a dropped one.
 
     Args:
         boxes: (n, 4) on the CPU, as (x1, y1, x2, y2).
         scores: (n,) on the CPU.
-        dets: (n, 5) on the CPU; the first k rows are overwritten with the kept boxes and their scores.
+        dets: (n, 5) on the CPU; its first k rows are overwritten with the kept boxes and their scores.
         iou_threshold: The overlap from which the naive and the linear method act.
         sigma: Of the gaussian method.
         min_score: A box is dropped once its score is below.
-        method: 0 naive (score times 0), 1 linear (1 - IoU), 2 gaussian (exp(-IoU^2 / sigma)).
+        method: What multiplies the score: 0 naive, 0; 1 linear, 1 - IoU; 2 gaussian, exp(-IoU^2 / sigma).
         offset: As in :func:`nms`.
 
     Returns:
@@ -63,8 +61,7 @@ def softnms(
     i, n = 0, len(order)
     while i < n:
         candidates = score[order[i:n]]
-        # The compiled loop looks for a greater score, which a NaN never is and none is than a NaN.
-        if not np.isnan(candidates[0]):
+        if not np.isnan(candidates[0]):  # no score is greater than a NaN, nor a NaN than any score
             best = i + np.nanargmax(candidates)
             order[[i, best]] = order[[best, i]]
 
@@ -72,8 +69,9 @@ def softnms(
         top_left = np.maximum(corners[first, :2], corners[rest, :2])
         bottom_right = np.minimum(corners[first, 2:], corners[rest, 2:])
         shared = (bottom_right - top_left + offset).clip(min=0).prod(axis=1)
-        with np.errstate(invalid='ignore'):  # 0 / 0 between two boxes without area: no overlap
+        with np.errstate(invalid='ignore'):  # two boxes without area: 0 / 0 is no overlap
             overlap = shared / (area[first] + area[rest] - shared)
+
         if method == 2:
             score[rest] *= np.exp(-(overlap * overlap) / sigma)
         else:
@@ -81,9 +79,9 @@ def softnms(
             score[rest[hit]] *= 1 - overlap[hit] if method == 1 else 0
 
         kept = ~(score[rest] < min_score)
-        m = np.count_nonzero(kept)
-        rest[:m][~kept[:m]] = rest[m:][kept[m:]][::-1]
-        i, n = i + 1, i + 1 + m
+        k = np.count_nonzero(kept)
+        rest[:k][~kept[:k]] = rest[k:][kept[k:]][::-1]
+        i, n = i + 1, i + 1 + k
 
     keep = torch.from_numpy(order[:n])
     dets[:n, :4], dets[:n, 4] = boxes[keep], torch.from_numpy(score)[keep]

@@ -1,7 +1,5 @@
 """RoIAlign by averaging, called as ``mmcv/ops/roi_align.py`` calls the compiled one."""
 
-from __future__ import annotations
-
 import torch
 import torchvision  # noqa: F401  it defines torch.ops.torchvision
 from torch import Tensor
@@ -22,7 +20,7 @@ def roi_align_forward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Lay a grid on each RoI and average the bilinearly sampled input over each cell (He et al., 2017).
+    """Lay a grid on each RoI and average bilinear samples over each cell (He et al., ICCV 2017).
 
     Args:
         input: (b, c, h, w), of any floating dtype and memory format.
@@ -33,19 +31,18 @@ def roi_align_forward(
         aligned_height: Rows of the grid.
         aligned_width: Columns of the grid.
         spatial_scale: Pixels of the input to one of the image.
-        sampling_ratio: Samples along either side of a cell; 0 takes as many as it has pixels, rounded up.
-        pool_mode: 1, which is the average.
-        aligned: Whether pixel (0, 0) has its centre at (0.5, 0.5); if not, at (0, 0).
+        sampling_ratio: Samples along each side of a cell; 0 takes one a pixel, rounded up.
+        pool_mode: 1, the average.
+        aligned: Whether the first pixel has its centre at 0.5, as it should, or at 0.
 
     Raises:
-        NotImplementedError: If ``pool_mode`` is 0, which is the maximum.
+        NotImplementedError: If ``pool_mode`` is 0, the maximum.
     """
     _check_average(pool_mode)
     dtype = _compute_dtype(input)
+    grid = aligned_height, aligned_width
     output.copy_(
-        torch.ops.torchvision.roi_align(
-            input.to(dtype), rois.to(dtype), spatial_scale, aligned_height, aligned_width, sampling_ratio, aligned
-        )
+        torch.ops.torchvision.roi_align(input.to(dtype), rois.to(dtype), spatial_scale, *grid, sampling_ratio, aligned)
     )
 
 
@@ -62,18 +59,19 @@ def roi_align_backward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Add to ``grad_input`` (b, c, h, w) what ``grad_output`` (n, c, aligned_height, aligned_width) says.
+    """Add the gradient of the input to ``grad_input``, (b, c, h, w).
 
-    The other arguments and the error are those of :func:`roi_align_forward`.
+    ``grad_output`` is (n, c, aligned_height, aligned_width); what else it takes and raises is as in
+    :func:`roi_align_forward`.
     """
     _check_average(pool_mode)
     dtype = _compute_dtype(grad_output)
+    grid = aligned_height, aligned_width
     grad_input += torch.ops.torchvision._roi_align_backward(
         grad_output.to(dtype),
         rois.to(dtype),
         spatial_scale,
-        aligned_height,
-        aligned_width,
+        *grid,
         *grad_input.shape,
         sampling_ratio,
         aligned,
@@ -81,13 +79,14 @@ def roi_align_backward(
 
 
 def _compute_dtype(features: Tensor) -> torch.dtype:
-    # Torchvision has no bf16 kernel, and places samples in the dtype it is given: too coarsely in fp16.
+    # Torchvision places the samples in the dtype of the features: half precision misses the pixel.
     return torch.promote_types(features.dtype, torch.float32)
 
 
 def _check_average(pool_mode: int) -> None:
     if pool_mode != 1:
         raise NotImplementedError(
-            "RoIAlign with pool_mode='max' needs mmcv's compiled operators, which the mmcv installed here lacks. "
-            f"Set pool_mode='avg', as every published model does. {how_to_compile()}"
+            "RoIAlign with pool_mode='max' needs mmcv's compiled operators, and the mmcv installed here "
+            "has none. Set pool_mode='avg', the default, or install an mmcv that has them. "
+            f'{how_to_compile()}'
         )

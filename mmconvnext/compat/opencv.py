@@ -1,0 +1,23 @@
+"""OpenCV on machines without a desktop."""
+
+from importlib.metadata import packages_distributions, version
+
+
+def check() -> None:
+    """Import cv2, as mmengine and mmcv are about to.
+
+    Raises:
+        ImportError: If a library of the desktop is missing, such as libGL.so.1. The message says which, and the
+            command that installs the OpenCV that needs none.
+    """
+    try:
+        import cv2  # noqa: F401
+    except ModuleNotFoundError:
+        raise
+    except ImportError as error:
+        installed = packages_distributions()['cv2'][0]
+        headless = f'{installed.removesuffix("-headless")}-headless=={version(installed)}'
+        raise ImportError(
+            f'This machine lacks a library with which OpenCV draws windows: {error}. Nothing here opens a window, '
+            f'so take the build without them: `pip install --force-reinstall --no-deps {headless}`.'
+        ) from error

@@ -1,0 +1,25 @@
+import logging
+
+import pytest
+
+from mmconvnext.engine.console import errors_as_sentences, leave_listings_to_the_file
+
+
+def test_errors_end_the_program_with_a_sentence(capsys):
+    with pytest.raises(SystemExit) as ended, errors_as_sentences(ValueError):
+        raise ValueError('the arch is unknown.')
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == 'error: the arch is unknown.\n'
+    with pytest.raises(KeyError), errors_as_sentences(ValueError):
+        raise KeyError('a bug keeps its traceback')
+
+
+def test_listings_stay_in_the_file(tmp_path, capsys):
+    logger = logging.Logger('test')
+    logger.addHandler(logging.StreamHandler())
+    logger.addHandler(logging.FileHandler(tmp_path / 'log'))
+    leave_listings_to_the_file(logger)
+    logger.info('Config:\nmodel = dict()')
+    logger.info('step 1')
+    assert capsys.readouterr().err == 'step 1\n'
+    assert (tmp_path / 'log').read_text() == 'Config:\nmodel = dict()\nstep 1\n'

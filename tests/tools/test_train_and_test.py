@@ -1,0 +1,130 @@
+"""The command lines, as a user runs them, on a toy size: train, resume, test, and what they say when they cannot."""
+
+import json
+import os
+import pickle
+import subprocess
+
+import pytest
+
+TOY = '''
+_base_ = {base!r}
+model = dict(backbone=dict(arch=dict(_delete_=True, depths=(1, 1, 3, 1), widths=(8, 8, 16, 16))))
+'''
+FEW = ('train_dataloader.dataset.indices=6', 'val_dataloader.dataset.indices=2', 'train_dataloader.batch_size=2')
+CONFIGS = {
+    'mask_rcnn': 'detection/mask_rcnn_convnext_t_3x.py',
+    'cascade': 'detection/cascade_convnext_t_3x.py',
+    'upernet': 'segmentation/upernet_convnext_t_160k.py',
+}
+
+
+@pytest.fixture(scope='module')
+def tool(root, python, tmp_path_factory):
+    """Runs a tool in a folder of its own, and gives back what it printed."""
+    folder = tmp_path_factory.mktemp('user')
+
+    def run(name, *arguments, expect=0):
+        command = [python, str(root / 'tools' / name), *map(str, arguments)]
+        env = os.environ | {'OMP_NUM_THREADS': '2', 'TORCH_HOME': str(folder / 'empty')}
+        done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=570)
+        assert done.returncode == expect, done.stdout[-2000:] + done.stderr[-4000:]
+        return done.stdout + done.stderr
+
+    run.folder = folder
+    return run
+
+
+@pytest.fixture
+def config(root, tool):
+    """A config of the given model whose backbone is a toy."""
+
+    def write(name):
+        path = tool.folder / f'{name}_toy.py'
+        path.write_text(TOY.format(base=str(root / 'configs' / CONFIGS[name])))
+        return path
+
+    return write
+
+
+@pytest.mark.slow
+def test_detector_trains_resumes_and_is_tested(tool, config):
+    path, work_dir = config('mask_rcnn'), tool.folder / 'detector'
+    mini = ('--mini', '--work-dir', work_dir, '--seed', 0)
+    printed = tool('train.py', path, *mini, '--cfg-options', *FEW, 'train_cfg.max_epochs=1')
+    assert 'no GPU' in printed
+    assert 'layer_wise learning-rate decay' in printed
+    assert 'train: ' in printed  # the progress bar
+    assert 'Config:' not in printed  # the listings are in the log file
+    assert (work_dir / 'curves.png').is_file()
+    assert len(list((work_dir / 'pictures').glob('*.png'))) == 2
+    assert (work_dir / 'epoch_1.pth').is_file()
+
+    printed = tool('train.py', path, *mini, '--resume', '--cfg-options', *FEW, 'train_cfg.max_epochs=2')
+    assert 'resumed epoch: 1' in printed
+    logged = [json.loads(line) for p in work_dir.glob('*/vis_data/scalars.json') for line in p.read_text().splitlines()]
+    assert {r['epoch'] for r in logged if 'loss' in r} <= {1, 2}
+
+    out, pictures = tool.folder / 'detections.pkl', tool.folder / 'pictures'
+    printed = tool(
+        'test.py', path, work_dir / 'epoch_2.pth', '--mini', '--out', out, '--show-dir', pictures,
+        '--cfg-options', 'test_dataloader.dataset.indices=2',
+    )  # fmt: skip
+    assert printed.count('Average Precision') == 12  # of boxes and of masks
+    assert printed.count('Average Recall') == 12
+    assert len(pickle.loads(out.read_bytes())) == 2
+    assert len(list(pictures.glob('*.png'))) == 2
+
+
+@pytest.mark.slow
+def test_segmentor_trains_and_is_tested_with_and_without_tta(tool, config):
+    path, work_dir = config('upernet'), tool.folder / 'segmentor'
+    steps = ('train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'default_hooks.checkpoint.interval=2')
+    options = (*FEW, 'model.decode_head.channels=16', 'model.auxiliary_head.channels=16')
+    tool('train.py', path, '--mini', '--work-dir', work_dir, '--cfg-options', *options, *steps)
+    for tta in ((), ('--tta',)):
+        out = tool.folder / f'maps{len(tta)}'
+        printed = tool(
+            'test.py', path, work_dir / 'iter_2.pth', '--mini', *tta, '--out', out,
+            '--cfg-options', *options, 'test_dataloader.dataset.indices=2',
+        )  # fmt: skip
+        assert 'mIoU' in printed
+        assert 'triangle' in printed  # IoU of each class
+        assert len(list(out.glob('*.png'))) == 2
+
+
+@pytest.mark.slow
+def test_cascade_trains(tool, config):
+    printed = tool('train.py', config('cascade'), '--mini', '--cfg-options', *FEW, 'train_cfg.max_epochs=1')
+    assert 'work_dirs/cascade_toy_mini/curves.png' in printed
+    assert 'AP50' in printed
+
+
+def test_missing_data_is_one_sentence(tool, config):
+    printed = tool('train.py', config('cascade'), '--data-root', 'nowhere', expect=2)
+    assert 'Traceback' not in printed
+    assert str(tool.folder / 'nowhere/train2017') in printed
+    assert '--mini' in printed
+
+
+def test_unreachable_weights_say_both_ways_on(tool, config):
+    printed = tool(
+        'train.py', config('mask_rcnn'), '--mini', '--pretrained', 'missing.pth', '--cfg-options', *FEW, expect=2
+    )
+    assert 'Traceback' not in printed
+    assert 'there is no checkpoint missing.pth' in printed
+    assert '--pretrained none' in printed
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (('--mini', '--data-root', 'x'), 'give one of the two'),
+        (('--mini', '--cfg-options', 'model.backbone.arch=tinny'), 'choose from atto'),
+        (('--mini', '--amp', 'bf16'), '--amp bf16 needs a GPU'),
+    ],
+)
+def test_wrong_request_is_one_sentence(tool, config, arguments, words):
+    printed = tool('train.py', config('mask_rcnn'), *arguments, expect=2)
+    assert 'Traceback' not in printed
+    assert words in printed
