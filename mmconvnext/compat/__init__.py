@@ -7,11 +7,10 @@ __all__ = ['install']
 
 
 def install() -> None:
-    """Let mmcv run without compiled operators, and PyTorch load a Runner's checkpoints safely.
+    """Let mmcv run without compiled operators, and PyTorch load a Runner's checkpoints with ``weights_only=True``.
 
-    Call it before anything imports ``mmcv.ops``; ``import mmconvnext`` does. It is cheap, may be
-    called again, and changes nothing where mmcv has its compiled operators and where checkpoints
-    already load.
+    Call it before anything imports ``mmcv.ops``; ``import mmconvnext`` does. It is cheap, may be called again, and
+    leaves an mmcv that has its compiled operators as it is.
     """
     install_ext_finder()
     install_checkpoint_globals()

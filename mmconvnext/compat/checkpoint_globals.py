@@ -14,7 +14,8 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
-# Pickle writes a method of a class as a call of getattr. These are all that a checkpoint refers to.
+# A pickle holds a method of a class as a call of getattr. A checkpoint holds these, in each log history and in the
+# state of a one-cycle schedule.
 METHODS = (
     (HistoryBuffer, 'min'),
     (HistoryBuffer, 'max'),
@@ -26,9 +27,8 @@ METHODS = (
 
 
 def install_checkpoint_globals() -> None:
-    """Declare the types in a Runner checkpoint safe to load. PyTorch before 2.6 restricts nothing: nothing is done."""
-    if torch.__version__ >= (2, 6):
-        torch.serialization.add_safe_globals(list(_checkpoint_globals()))
+    """Declare what a Runner's checkpoint holds beside tensors safe to load."""
+    torch.serialization.add_safe_globals(list(_checkpoint_globals()))
 
 
 def _checkpoint_globals() -> Iterator[tuple[Callable[..., Any], str]]:
@@ -41,7 +41,8 @@ def _checkpoint_globals() -> Iterator[tuple[Callable[..., Any], str]]:
     for owner in (HistoryBuffer, OneCycleParamScheduler, np.ndarray, np.dtype):
         yield owner, f'{owner.__module__}.{owner.__qualname__}'
     # NumPy 2 renamed numpy.core; checkpoints keep the name of the NumPy that wrote them.
-    for rebuild, *_ in (np.empty(0).__reduce__(), np.float64().__reduce__()):
+    for value in (np.empty(0), np.float64()):
+        rebuild: Any = value.__reduce__()[0]
         for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
             yield rebuild, f'{module}.{rebuild.__name__}'
     for code in np.typecodes['AllInteger'] + np.typecodes['Float'] + '?':
@@ -50,6 +51,7 @@ def _checkpoint_globals() -> Iterator[tuple[Callable[..., Any], str]]:
 
 
 def _getattr(owner: object, name: str) -> Callable[..., Any]:
+    # What a pickle gets for builtins.getattr, which itself would open every attribute of what is declared.
     if (owner, name) not in METHODS:
         raise UnpicklingError(
             f'The checkpoint asks for the attribute {name!r} of {owner!r}, which no Runner saves. Load it with '

@@ -1,7 +1,5 @@
 """Answer ``import mmcv._ext`` where mmcv was installed without its compiled operators."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
@@ -15,8 +13,8 @@ _STAND_IN = Path(__file__).with_name('mmcv_ext.py')
 class MmcvExtFinder:
     """Import finder that maps ``mmcv._ext``, and nothing else, to ``mmcv_ext.py`` beside this file.
 
-    The answer is an ordinary spec of an ordinary source file, because mmengine and mmcv do not only
-    import the module: they ask ``importlib.util.find_spec`` and ``pkgutil.find_loader`` for it.
+    The answer is the ordinary spec of a source file: mmengine and mmcv not only import the module, they ask
+    ``importlib.util.find_spec`` and ``pkgutil.find_loader`` whether it exists.
     """
 
     @classmethod
@@ -32,7 +30,7 @@ class MmcvExtFinder:
 def install_ext_finder() -> None:
     """Append the finder, once.
 
-    The last finder is asked only when all others have failed, so a compiled ``mmcv._ext`` always wins.
+    Python asks the last finder only where all others found nothing, so a compiled ``mmcv._ext`` always wins.
     """
     if MmcvExtFinder not in sys.meta_path:
         sys.meta_path.append(MmcvExtFinder)

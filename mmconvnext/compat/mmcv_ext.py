@@ -1,8 +1,7 @@
 """``mmcv._ext`` where mmcv has no compiled one: mmcv's Python code then runs on torchvision.
 
-An operator is a function with the name, the arguments and the outputs that mmcv's
-``ops/csrc/pytorch/pybind.cpp`` declares. To add one, write it in a file of ``mmconvnext/compat/ops``
-and import it here.
+An operator is a function with the name, the arguments and the outputs that mmcv's ``ops/csrc/pytorch/pybind.cpp``
+declares. To add one, write it in a file of ``mmconvnext/compat/ops`` and import it here.
 """
 
 from collections.abc import Callable

@@ -55,14 +55,14 @@ def softnms(
     """
     corners, score = boxes.detach().float().numpy(), scores.detach().float().numpy().copy()
     area = (corners[:, 2:] - corners[:, :2] + offset).prod(axis=1)
-    iou_threshold, sigma, min_score = np.float32([iou_threshold, sigma, min_score])
+    iou_threshold, sigma, min_score = np.array([iou_threshold, sigma, min_score], dtype=np.float32)
     order = np.arange(len(score), dtype=np.int64)
 
     i, n = 0, len(order)
     while i < n:
         candidates = score[order[i:n]]
         if not np.isnan(candidates[0]):  # no score is greater than a NaN, nor a NaN than any score
-            best = i + np.nanargmax(candidates)
+            best = i + int(np.nanargmax(candidates))
             order[[i, best]] = order[[best, i]]
 
         first, rest = order[i], order[i + 1 : n]
