@@ -219,8 +219,8 @@ class ConvNeXt(BaseModule):
         stride = self.out_strides[-1]
         if min(x.shape[2:]) < stride:
             raise ValueError(
-                f'the input is {x.shape[2]} x {x.shape[3]} pixels, but stage {self.out_indices[-1]} has stride '
-                f'{stride}: both sides must be at least {stride}. Enlarge or pad the image, or leave later stages out of '
+                f'the input is {x.shape[2]} x {x.shape[3]} pixels; stage {self.out_indices[-1]} has stride {stride}, '
+                f'so both sides must be at least {stride}. Enlarge or pad the image, or leave later stages out of '
                 'out_indices.'
             )
 

@@ -1,6 +1,8 @@
 """Parameters and multiply-adds of a whole detector or segmentor, counted as the papers count them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -52,10 +54,14 @@ def measure(cfg: Config) -> Complexity:
 
 def _run_roi_heads(roi_head: nn.Module) -> None:
     for kind, boxes in (('bbox', PROPOSALS), ('mask', DETECTIONS)):
-        heads, extractors = getattr(roi_head, f'{kind}_head', None), getattr(roi_head, f'{kind}_roi_extractor', None)
-        if heads is None:
+        if not hasattr(roi_head, f'{kind}_head'):
             continue
-        cascade = isinstance(heads, nn.ModuleList)
-        for head, extractor in zip(heads, extractors) if cascade else [(heads, extractors)]:
-            side = extractor.roi_layers[0].output_size
-            head(torch.empty(boxes, extractor.out_channels, *side))
+        heads = _stages(getattr(roi_head, f'{kind}_head'))
+        extractors = _stages(getattr(roi_head, f'{kind}_roi_extractor'))
+        for head, extractor in zip(heads, extractors):
+            head(torch.empty(boxes, extractor.out_channels, *extractor.roi_layers[0].output_size))
+
+
+def _stages(module: Any) -> Sequence[Any]:
+    """The heads of a cascade's stages, or the only one."""
+    return list(module) if isinstance(module, nn.ModuleList) else [module]

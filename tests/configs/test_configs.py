@@ -10,7 +10,6 @@ from mmconvnext.backbones import ARCHS, resolve_arch
 from mmconvnext.engine.complexity import measure
 from mmconvnext.engine.config import find_backbone
 from mmconvnext.engine.tree import walk
-
 from tests.conftest import ROOT
 
 CONFIGS = sorted(p for p in (ROOT / 'configs').glob('*/*.py') if p.parent.name != '_base_')
@@ -43,9 +42,10 @@ def test_config_is_what_its_name_says(path):
     backbone = find_backbone(cfg.model)
     letter = re.search(r'convnext_([a-z]+)', path.stem)[1]
     assert backbone.arch == LETTERS[letter]
-    assert cfg.model.type == {'mask': 'MaskRCNN', 'cascade': 'CascadeRCNN', 'upernet': 'EncoderDecoder'}[
-        path.stem.split('_')[0]
-    ]
+    assert (
+        cfg.model.type
+        == {'mask': 'MaskRCNN', 'cascade': 'CascadeRCNN', 'upernet': 'EncoderDecoder'}[path.stem.split('_')[0]]
+    )
     assert cfg.custom_imports.imports == ['mmconvnext']
     # 8 GPUs x 2 images
     assert cfg.train_dataloader.batch_size * 8 == cfg.auto_scale_lr.base_batch_size == 16
@@ -66,8 +66,7 @@ def test_widths_written_down_are_the_backbones(path):
 def test_detection_recipe_is_the_papers():
     cfg = Config.fromfile(ROOT / 'configs/detection/cascade_convnext_t_3x.py')
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
-    optimizer = cfg.optim_wrapper.optimizer
-    assert (optimizer.type, optimizer.lr, optimizer.betas, optimizer.weight_decay) == ('AdamW', 2e-4, (0.9, 0.999), 0.05)
+    assert cfg.optim_wrapper.optimizer == dict(type='AdamW', lr=2e-4, betas=(0.9, 0.999), weight_decay=0.05)
     assert cfg.optim_wrapper.paramwise_cfg == dict(decay_rate=0.7, decay_type='layer_wise')
     warmup, steps = cfg.param_scheduler
     assert (warmup.start_factor, warmup.end, warmup.by_epoch) == (0.001, 1000, False)
@@ -115,7 +114,8 @@ def test_segmentation_recipe_is_the_papers():
     assert [t.prob for t in flips] == [0.0, 1.0]
     assert cfg.tta_test_cfg == dict(mode='whole')
     # The label 0 of ADE20K's maps is no class: every way of loading them must say so
-    loads = [n for n in walk([cfg.train_pipeline, cfg.test_pipeline, cfg.tta_pipeline]) if n.get('type') == 'LoadAnnotations']
+    pipelines = [cfg.train_pipeline, cfg.test_pipeline, cfg.tta_pipeline]
+    loads = [node for node in walk(pipelines) if node.get('type') == 'LoadAnnotations']
     assert len(loads) == 3
     assert all(n.reduce_zero_label for n in loads)
 

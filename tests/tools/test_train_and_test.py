@@ -7,10 +7,10 @@ import subprocess
 
 import pytest
 
-TOY = '''
+TOY = """
 _base_ = {base!r}
 model = dict(backbone=dict(arch=dict(_delete_=True, depths=(1, 1, 3, 1), widths=(8, 8, 16, 16))))
-'''
+"""
 FEW = ('train_dataloader.dataset.indices=6', 'val_dataloader.dataset.indices=2', 'train_dataloader.batch_size=2')
 CONFIGS = {
     'mask_rcnn': 'detection/mask_rcnn_convnext_t_3x.py',

@@ -80,6 +80,7 @@ def softnms(
 
         kept = ~(score[rest] < min_score)
         k = np.count_nonzero(kept)
+        # The gaps fill from the front, with what is left at the back.
         rest[:k][~kept[:k]] = rest[k:][kept[k:]][::-1]
         i, n = i + 1, i + 1 + k
 
