@@ -58,6 +58,7 @@ setup(
             'mmsegmentation==1.2.2',
             'ftfy',
             'regex',
+            'setuptools<81',  # mmengine 0.10.7 imports pkg_resources
         ],
         'test': ['pytest', 'timm'],
         'lint': ['ruff', 'mypy'],

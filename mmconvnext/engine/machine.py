@@ -4,24 +4,26 @@ import os
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import is_distributed
 
 from mmconvnext.engine.tree import walk
 
+# MMEngine's default wrapper pins each process to a GPU
+CPU_MODEL_WRAPPER = dict(
+    type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False, find_unused_parameters=False
+)
 AMP_DTYPES = {'fp16': 'float16', 'bf16': 'bfloat16'}
 
 
-def adapt(cfg: Config, amp: str = 'auto') -> list[str]:
-    """Rewrites ``cfg`` in place for this machine.
+def adapt(cfg: Config, amp: str = 'auto') -> None:
+    """Rewrites ``cfg`` in place for this machine, and notes in ``cfg.adapted`` what differs for it.
 
     Args:
-        cfg: A whole config.
+        cfg: A whole config, its ``launcher`` included.
         amp: Mixed precision: ``auto`` as the config says where there is a GPU, ``fp16``, ``bf16`` or ``off``.
 
-    Returns:
-        One sentence for each thing that differs from the config.
-
     Raises:
-        ValueError: If mixed precision is asked for and there is no GPU, or the GPU has no bfloat16.
+        ValueError: If mixed precision or Slurm is asked for and there is no GPU, or the GPU has no bfloat16.
     """
     has_gpu = torch.cuda.is_available()
     notes = []
@@ -48,6 +50,10 @@ def adapt(cfg: Config, amp: str = 'auto') -> list[str]:
         if sync_bn:
             notes.append('no GPU: BN in place of SyncBN')
         cfg.env_cfg.dist_cfg.backend = 'gloo'
+        if cfg.launcher == 'slurm':
+            raise ValueError('--launcher slurm needs GPUs; on machines without, start torchrun and --launcher pytorch.')
+        if cfg.launcher == 'pytorch':
+            cfg.model_wrapper_cfg = CPU_MODEL_WRAPPER
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     loaders = [cfg[key] for key in ('train_dataloader', 'val_dataloader', 'test_dataloader')]
@@ -56,4 +62,10 @@ def adapt(cfg: Config, amp: str = 'auto') -> list[str]:
         for loader in loaders:
             loader.num_workers = min(loader.num_workers, cores)
         notes.append(f'{cores} cores: {cores} data workers in place of {most}')
-    return notes
+    cfg.adapted = notes
+
+
+def join_processes(cfg: Config) -> None:
+    """Joins the processes that torchrun started on machines without a GPU; elsewhere MMEngine does."""
+    if cfg.launcher == 'pytorch' and not torch.cuda.is_available() and not is_distributed():
+        torch.distributed.init_process_group(cfg.env_cfg.dist_cfg.backend)

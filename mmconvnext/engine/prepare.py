@@ -51,8 +51,7 @@ def prepare(
     cfg.launcher = launcher
     cfg.randomness = dict(seed=seed)
     config.add_hook(cfg, type='ProgressBarHook')
-    for note in machine.adapt(cfg, amp):
-        print(note)
+    machine.adapt(cfg, amp)
     return cfg
 
 

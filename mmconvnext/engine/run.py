@@ -8,7 +8,7 @@ from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from mmconvnext.engine import console, report
+from mmconvnext.engine import console, machine, report
 
 PICTURES = 6  # drawn after a training
 
@@ -35,7 +35,7 @@ def train(cfg: Config) -> dict[str, float]:
     Raises:
         CheckpointError: If the backbone's pre-trained weights cannot be had or do not fit.
     """
-    runner = QuietRunner.from_cfg(cfg)
+    runner = _build_runner(cfg)
     runner.train()
     train_records, val_records = report.read_scalars(runner)
     metrics = val_records[-1] if val_records else {}
@@ -63,11 +63,19 @@ def evaluate(cfg: Config, *, results: str | None = None, pictures: str | None = 
     Returns:
         The metrics.
     """
-    runner = QuietRunner.from_cfg(cfg)
+    runner = _build_runner(cfg)
     metrics = runner.test()
     if is_main_process():
         _say(metrics, results=results, pictures=pictures, log=runner.log_dir)
     return metrics
+
+
+def _build_runner(cfg: Config) -> QuietRunner:
+    machine.join_processes(cfg)
+    runner = QuietRunner.from_cfg(cfg)
+    for note in cfg.adapted:
+        runner.logger.info(note)
+    return runner
 
 
 def _say(metrics: dict[str, float], **places: str | Path | None) -> None:

@@ -66,7 +66,7 @@ def test_widths_written_down_are_the_backbones(path):
 def test_detection_recipe_is_the_papers():
     cfg = Config.fromfile(ROOT / 'configs/detection/cascade_convnext_t_3x.py')
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
-    assert cfg.optim_wrapper.optimizer == dict(type='AdamW', lr=2e-4, betas=(0.9, 0.999), weight_decay=0.05)
+    assert cfg.optim_wrapper.optimizer == dict(type='AdamW', lr=2e-4, betas=(0.9, 0.999), weight_decay=0.05, fused=True)
     assert cfg.optim_wrapper.paramwise_cfg == dict(decay_rate=0.7, decay_type='layer_wise')
     warmup, steps = cfg.param_scheduler
     assert (warmup.start_factor, warmup.end, warmup.by_epoch) == (0.001, 1000, False)

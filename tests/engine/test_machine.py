@@ -8,7 +8,14 @@ from mmconvnext.engine.tree import walk
 
 @pytest.fixture
 def cfg(root):
-    return load_config(root / 'configs/detection/cascade_convnext_t_3x.py')
+    cfg = load_config(root / 'configs/detection/cascade_convnext_t_3x.py')
+    cfg.launcher = 'none'
+    return cfg
+
+
+def adapt(cfg, amp='auto'):
+    machine.adapt(cfg, amp)
+    return cfg.adapted
 
 
 def norms(cfg):
@@ -17,34 +24,46 @@ def norms(cfg):
 
 def test_without_a_gpu(cfg, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    notes = machine.adapt(cfg)
+    notes = adapt(cfg)
     assert cfg.optim_wrapper.type == 'OptimWrapper'
     assert norms(cfg) == {'BN'}
     assert cfg.env_cfg.dist_cfg.backend == 'gloo'
     assert [n for n in notes if 'float32' in n]
     assert [n for n in notes if 'SyncBN' in n]
     with pytest.raises(ValueError, match='--amp bf16 needs a GPU'):
-        machine.adapt(cfg, 'bf16')
+        adapt(cfg, 'bf16')
 
 
 def test_with_a_gpu(cfg, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: True)
     monkeypatch.setattr(machine.os, 'sched_getaffinity', lambda pid: range(16), raising=False)
-    assert machine.adapt(cfg) == []
+    assert adapt(cfg) == []
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
     assert norms(cfg) == {'SyncBN'}
     assert cfg.env_cfg.dist_cfg.backend == 'nccl'
-    machine.adapt(cfg, 'bf16')
+    adapt(cfg, 'bf16')
     assert (cfg.optim_wrapper.dtype, cfg.optim_wrapper.loss_scale) == ('bfloat16', 1.0)
-    machine.adapt(cfg, 'fp16')
+    adapt(cfg, 'fp16')
     assert (cfg.optim_wrapper.dtype, cfg.optim_wrapper.loss_scale) == ('float16', 'dynamic')
-    machine.adapt(cfg, 'off')
+    adapt(cfg, 'off')
     assert cfg.optim_wrapper.type == 'OptimWrapper'
     assert 'loss_scale' not in cfg.optim_wrapper
 
 
 def test_workers_are_no_more_than_cores(cfg, monkeypatch):
     monkeypatch.setattr(machine.os, 'sched_getaffinity', lambda pid: {0, 1}, raising=False)
-    assert '2 cores: 2 data workers in place of 4' in machine.adapt(cfg)
+    assert '2 cores: 2 data workers in place of 4' in adapt(cfg)
     assert (cfg.train_dataloader.num_workers, cfg.val_dataloader.num_workers) == (2, 2)
+
+
+def test_processes_on_machines_without_a_gpu(cfg, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    adapt(cfg)
+    assert 'model_wrapper_cfg' not in cfg
+    cfg.launcher = 'pytorch'
+    adapt(cfg)
+    assert cfg.model_wrapper_cfg.device_ids is None
+    cfg.launcher = 'slurm'
+    with pytest.raises(ValueError, match='--launcher slurm needs GPUs'):
+        adapt(cfg)

@@ -4,6 +4,8 @@ import json
 import os
 import pickle
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +93,20 @@ def test_segmentor_trains_and_is_tested_with_and_without_tta(tool, config):
         assert 'mIoU' in printed
         assert 'triangle' in printed  # IoU of each class
         assert len(list(out.glob('*.png'))) == 2
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_evaluate_on_the_cpu(tool, config, root):
+    options = ('--mini', '--work-dir', tool.folder / 'two', '--cfg-options', *FEW, 'train_cfg.max_epochs=1')
+    script = [root / 'tools/dist_train.sh', config('mask_rcnn'), 2, *options]
+    venv = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
+    env = os.environ | {'PATH': venv, 'PORT': '29517', 'OMP_NUM_THREADS': '1'}
+    done = subprocess.run(
+        [str(part) for part in script], cwd=tool.folder, env=env, capture_output=True, text=True, timeout=570
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert 'Epoch(train) [1][2/2]' in ' '.join(done.stdout.split())  # 6 images over 2 processes of 2 images
+    assert done.stdout.count('AP50') == 1  # one process reports
 
 
 @pytest.mark.slow
