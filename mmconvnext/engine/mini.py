@@ -12,8 +12,8 @@ from mmengine.config import Config, ConfigDict
 from mmconvnext.datasets import mini
 from mmconvnext.engine.tree import walk
 
-TRAIN_IMAGES = 240
-VAL_IMAGES = 48
+TRAIN_IMAGES = 200
+VAL_IMAGES = 40
 IMAGE_SIZE = (192, 256)  # height, width in pixels
 
 
@@ -25,7 +25,7 @@ class MiniRecipe:
         image_scale: What every resize, crop and slide of the config is multiplied by.
         batch_size: Images a step.
         epochs: Passes over the mini training images.
-        evaluations: How many times to evaluate on the way, the end included.
+        evaluations: How many times to evaluate on the way, the end included; a divisor of ``epochs``.
         lr: Base learning rate: few steps from random weights need more than fine-tuning does.
         decay_rate: Layer-wise decay: it protects pre-trained layers, and here there are none.
         warmup_steps: Steps of the linear warm-up.
@@ -61,14 +61,14 @@ RECIPES = {
     ),
     'CascadeRCNN': MiniRecipe(
         image_scale=0.2,
-        batch_size=4,
-        epochs=5,
-        evaluations=5,
-        lr=6e-4,
+        batch_size=2,
+        epochs=3,
+        evaluations=3,
+        lr=5e-4,
         decay_rate=0.95,
-        warmup_steps=30,
+        warmup_steps=20,
         rois=24,
-        proposals=100,
+        proposals=60,
         detections=20,
     ),
     'EncoderDecoder': MiniRecipe(
@@ -138,8 +138,8 @@ def _shrink_images(cfg: Config, recipe: MiniRecipe) -> None:
             node.scale = scaled(node.scale)
         elif node.get('type') == 'RandomCrop':
             node.crop_size = scaled(node.crop_size)
-        elif 'min_size' in node:  # of an image that is worth training on
-            node.min_size = 1
+        elif 'filter_empty_gt' in node:  # every image is used, so that the number of steps is known
+            node.update(filter_empty_gt=False, min_size=1)
     cfg.test_dataloader.dataset.pipeline = cfg.val_dataloader.dataset.pipeline
     if 'size' in cfg.model.data_preprocessor:
         cfg.model.data_preprocessor.size = scaled(cfg.model.data_preprocessor.size)
@@ -150,25 +150,29 @@ def _shrink_images(cfg: Config, recipe: MiniRecipe) -> None:
 
 def _shrink_schedule(cfg: Config, recipe: MiniRecipe) -> None:
     cfg.train_dataloader.batch_size = recipe.batch_size
-    steps_per_epoch = TRAIN_IMAGES // recipe.batch_size
+    steps_per_epoch = math.ceil(TRAIN_IMAGES / recipe.batch_size)
+    steps = recipe.epochs * steps_per_epoch
+    epochs_between = recipe.epochs // recipe.evaluations
     if 'max_epochs' in cfg.train_cfg:
-        length, unit, full = recipe.epochs, 1, cfg.train_cfg.max_epochs
-        cfg.train_cfg.max_epochs = length
+        full_length = cfg.train_cfg.max_epochs
+        cfg.train_cfg.max_epochs = recipe.epochs
+        cfg.train_cfg.val_interval = epochs_between
     else:
-        length, unit, full = recipe.epochs * steps_per_epoch, steps_per_epoch, cfg.train_cfg.max_iters
-        cfg.train_cfg.max_iters = length
-        cfg.default_hooks.checkpoint.interval = length
-    cfg.train_cfg.val_interval = max(1, recipe.epochs // recipe.evaluations) * unit
+        full_length = cfg.train_cfg.max_iters
+        cfg.train_cfg.max_iters = steps
+        cfg.train_cfg.val_interval = epochs_between * steps_per_epoch
+        cfg.default_hooks.checkpoint.interval = steps
     cfg.default_hooks.logger.interval = 10
     cfg.log_processor.window_size = 10
 
+    # Counted in steps, since the learning rate drops within an epoch of so short a schedule
     warmup, main = cfg.param_scheduler
     warmup.end = recipe.warmup_steps
-    main.end = length
+    main.update(by_epoch=False, end=steps)
     if 'milestones' in main:
-        main.milestones = [math.floor(length * milestone / full) for milestone in main.milestones]
+        main.milestones = [steps * milestone // full_length for milestone in main.milestones]
     else:
-        main.begin = warmup.end
+        main.begin = recipe.warmup_steps
 
 
 def _shrink_proposals(model: ConfigDict, recipe: MiniRecipe) -> None:
