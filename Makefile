@@ -30,6 +30,6 @@ lint: $(INSTALLED)
 $(INSTALLED):
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade pip
-	$(RUN) -m pip install --progress-bar off -c constraints.txt -e '.[$(STACK),test,lint]'
+	$(RUN) -m pip install --no-compile -c constraints.txt -e '.[$(STACK),test,lint]'
 	$(RUN) -m pip install --quiet -c constraints.txt --force-reinstall --no-deps opencv-python-headless
 	touch $@

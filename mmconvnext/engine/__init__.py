@@ -1,5 +1,10 @@
 """What the command lines share: a config made ready for this machine and this data, run, and reported."""
 
+# ruff: noqa: E402  MMEngine's hooks import OpenCV, so a broken one must be explained first
+from mmconvnext.compat import opencv
+
+opencv.check()
+
 from mmconvnext.engine.progress import ProgressBarHook
 from mmconvnext.engine.report import ResultPicturesHook
 
