@@ -50,11 +50,11 @@ RECIPES = {
     'MaskRCNN': MiniRecipe(
         image_scale=0.2,
         batch_size=4,
-        epochs=12,
-        evaluations=6,
+        epochs=6,
+        evaluations=3,
         lr=1e-3,
         decay_rate=0.95,
-        warmup_steps=50,
+        warmup_steps=30,
         rois=48,
         proposals=100,
         detections=20,
@@ -68,7 +68,7 @@ RECIPES = {
         decay_rate=0.95,
         warmup_steps=20,
         rois=24,
-        proposals=60,
+        proposals=100,
         detections=20,
     ),
     'EncoderDecoder': MiniRecipe(
