@@ -1,5 +1,6 @@
 """What a run leaves to look at: a table of its metrics, its curves, and pictures of what the model finds."""
 
+import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,17 +8,20 @@ from typing import Any
 
 import matplotlib
 import mmcv
+import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from mmengine.structures import PixelData
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 
 COCO_COLUMNS = {'AP': '', 'AP50': '_50', 'AP75': '_75', 'AP small': '_s', 'AP medium': '_m', 'AP large': '_l'}
-SCORE_THRESHOLD = 0.3  # of a detection that is drawn
+SCORE_THRESHOLD = 0.5  # of a detection that is drawn
+PICTURE_SIDE = 400  # pixels; below it, the visualizer's labels would cover the objects
 
 
 def metrics_table(metrics: Mapping[str, float]) -> str:
@@ -74,10 +78,30 @@ def draw_curves(train: list[dict], val: list[dict], path: Path) -> None:
 
 
 def draw_result(visualizer: Any, data_sample: Any, path: Path) -> None:
-    """Saves one image with its ground truth on the left and the model's result on the right."""
+    """Saves one image with its ground truth on the left and the model's result on the right; a small one enlarged."""
     image = mmcv.imread(data_sample.img_path, channel_order='rgb')
-    options = {} if 'pred_sem_seg' in data_sample else {'pred_score_thr': SCORE_THRESHOLD}
-    visualizer.add_datasample(path.stem, image, data_sample.cpu(), draw_gt=True, out_file=str(path), **options)
+    times = -(-PICTURE_SIDE // min(image.shape[:2]))
+    image = image.repeat(times, 0).repeat(times, 1)
+    sample = _enlarged(data_sample.cpu(), times)
+    options = {} if 'pred_sem_seg' in sample else {'pred_score_thr': SCORE_THRESHOLD}
+    visualizer.add_datasample(path.stem, image, sample, draw_gt=True, out_file=str(path), **options)
+
+
+def _enlarged(data_sample: Any, times: int) -> Any:
+    """A copy of a data sample whose boxes, masks and label maps fit an image that many times as large."""
+    sample = copy.deepcopy(data_sample)
+    for name in ('gt_instances', 'pred_instances'):
+        instances = sample.get(name, {})
+        if 'bboxes' in instances:
+            instances.bboxes = times * getattr(instances.bboxes, 'tensor', instances.bboxes)
+        if 'masks' in instances:
+            masks = instances.masks if isinstance(instances.masks, torch.Tensor) else instances.masks.to_ndarray()
+            instances.masks = np.asarray(masks).repeat(times, 1).repeat(times, 2)  # (n, H, W), enlarged
+    for name in ('gt_sem_seg', 'pred_sem_seg'):
+        if name in sample:
+            labels = sample.get(name).data.repeat_interleave(times, 1).repeat_interleave(times, 2)  # (1, H, W)
+            setattr(sample, name, PixelData(data=labels))
+    return sample
 
 
 def draw_results(runner: Runner, folder: Path, count: int) -> list[Path]:
