@@ -1,5 +1,13 @@
 import matplotlib.image
+import mmcv
 import numpy as np
+import torch
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
+from mmdet.visualization import DetLocalVisualizer
+from mmengine.structures import InstanceData, PixelData
+from mmseg.structures import SegDataSample
+from mmseg.visualization import SegLocalVisualizer
 
 from mmconvnext.engine import report
 
@@ -27,3 +35,38 @@ def test_curves_are_drawn(tmp_path):
     picture = matplotlib.image.imread(tmp_path / 'curves.png')
     assert picture.shape[:2] == (432, 1200)
     assert len(np.unique(picture.reshape(-1, picture.shape[-1]), axis=0)) > 10
+
+
+def test_small_detection_is_drawn_enlarged_with_its_boxes(tmp_path):
+    image = np.zeros((96, 64, 3), np.uint8)
+    mmcv.imwrite(image, str(tmp_path / 'image.png'))
+    masks = np.zeros((1, 96, 64), np.uint8)
+    masks[0, 10:30, 10:40] = 1
+    sample = DetDataSample(metainfo=dict(img_path=str(tmp_path / 'image.png')))
+    box = torch.tensor([[10.0, 10, 40, 30]])
+    sample.gt_instances = InstanceData(labels=torch.zeros(1, dtype=int), bboxes=box, masks=BitmapMasks(masks, 96, 64))
+    sample.pred_instances = InstanceData(
+        labels=torch.zeros(1, dtype=int), bboxes=box.clone(), masks=torch.from_numpy(masks) > 0, scores=torch.ones(1)
+    )
+    visualizer = DetLocalVisualizer()
+    visualizer.dataset_meta = dict(classes=('disc',), palette=[(0, 255, 0)])
+    report.draw_result(visualizer, sample, tmp_path / 'drawn.png')
+    drawn = mmcv.imread(str(tmp_path / 'drawn.png'))
+    assert drawn.shape == (96 * 7, 2 * 64 * 7, 3)  # 7 x 64 is the first multiple above 400
+    for half in (drawn[:, : 64 * 7], drawn[:, 64 * 7 :]):
+        rows, columns = np.nonzero(half.any(-1))
+        # Ground truth and result are where they were, seven times as large, but for the width of the lines
+        assert np.abs(np.array([rows.max(), columns.max()]) - np.array([30, 40]) * 7).max() <= 8
+    assert torch.equal(sample.gt_instances.bboxes, box)
+
+
+def test_small_label_map_is_drawn_enlarged(tmp_path):
+    mmcv.imwrite(np.zeros((64, 96, 3), np.uint8), str(tmp_path / 'image.png'))
+    sample = SegDataSample(metainfo=dict(img_path=str(tmp_path / 'image.png')))
+    labels = torch.zeros(1, 64, 96, dtype=torch.long)
+    sample.gt_sem_seg = PixelData(data=labels)
+    sample.pred_sem_seg = PixelData(data=labels.clone())
+    visualizer = SegLocalVisualizer(alpha=1.0)
+    visualizer.dataset_meta = dict(classes=('disc',), palette=[(10, 200, 30)])
+    report.draw_result(visualizer, sample, tmp_path / 'drawn.png')
+    assert mmcv.imread(str(tmp_path / 'drawn.png')).shape == (64 * 7, 2 * 96 * 7, 3)
