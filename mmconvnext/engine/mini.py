@@ -74,8 +74,8 @@ RECIPES = {
     'EncoderDecoder': MiniRecipe(
         image_scale=0.25,
         batch_size=4,
-        epochs=4,
-        evaluations=2,
+        epochs=6,
+        evaluations=3,
         lr=5e-4,
         decay_rate=0.95,
         warmup_steps=30,
