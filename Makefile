@@ -10,6 +10,10 @@ VENV = $(if $(filter onedl,$(STACK)),.venv,.venv-$(STACK))
 RUN = $(VENV)/bin/python
 INSTALLED = $(VENV)/installed-$(shell cat setup.py constraints.txt | cksum | cut -d' ' -f1)
 
+# On few cores, threads that spin while they wait for each other lose their turn to whatever else runs: with one other
+# process on two cores a training step took several times as long. Threads that sleep do not
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .PHONY: demo test test-openmmlab lint
 
 demo: $(INSTALLED)
