@@ -41,7 +41,7 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['mmconvnext', 'mmconvnext.*']),
     cmdclass={'build_py': BuildWithMim},
-    # torch and torchvision must be matching releases: constraints/ holds a pair that was tested
+    # torch and torchvision must be matching releases: constraints.txt holds a pair that was tested
     install_requires=['torch>=2.6', 'torchvision>=0.21', 'numpy', 'tqdm'],
     extras_require={
         # The maintained OpenMMLab packages, and the original ones. They share import names: install one of the two

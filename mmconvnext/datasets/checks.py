@@ -32,11 +32,13 @@ def check_paths(cfg: Config, loaders: tuple[str, ...], segmentation: bool) -> No
         MissingDataError: If any is missing, naming all of them.
     """
     missing: dict[Path, None] = {}  # an ordered set
+    roots: dict[str, None] = {}
     for loader in loaders:
         dataset = cfg[loader].dataset
         while 'dataset' in dataset:  # wrappers such as RepeatDataset
             dataset = dataset.dataset
         root = Path(dataset.get('data_root') or '')
+        roots[str(root)] = None
         parts = [*dataset.get('data_prefix', {}).values(), dataset.get('ann_file')]
         for path in (root / part for part in parts if part):
             if not path.exists():
@@ -45,7 +47,8 @@ def check_paths(cfg: Config, loaders: tuple[str, ...], segmentation: bool) -> No
         return
     lines = ['the data of this config was not found. Looked for:']
     lines += [f'    {path}' for path in missing]
-    lines += [f'Expected under the data root (--data-root, now {cfg.data_root}):']
+    looked_in = ', '.join(roots)
+    lines += [f'Expected under the data root (--data-root, now {looked_in}):']
     lines += [ADE20K_LAYOUT if segmentation else COCO_LAYOUT]
     lines += ['Add --mini to train on small data that is made on the spot, with nothing to download.']
     raise MissingDataError('\n'.join(lines))

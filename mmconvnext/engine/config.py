@@ -78,15 +78,23 @@ def follow_backbone(model: ConfigDict) -> None:
             node.in_channels = widths[index] if isinstance(index, int) else [widths[i] for i in index]
 
 
-def set_data_root(cfg: Config, data_root: str) -> None:
-    """Moves every dataset and evaluator of the config from its ``data_root`` to another one."""
-    old = cfg.data_root
-    new = data_root.rstrip('/') + '/'
-    for node in walk([cfg[key] for key in cfg if key.endswith(('_dataloader', '_evaluator'))]):
-        for key, value in node.items():
-            if isinstance(value, str) and value.startswith(old):
-                node[key] = new + value.removeprefix(old).lstrip('/')
-    cfg.data_root = new
+def set_data_root(cfg: Config, data_root: Path) -> None:
+    """Moves every dataset of the config to another ``data_root``, and the annotations that its evaluators read.
+
+    Raises:
+        ValueError: If the config has no dataset with a ``data_root``.
+    """
+    old_roots = []
+    for node in walk([cfg[key] for key in cfg if key.endswith('_dataloader')]):
+        if 'data_root' in node:
+            old_roots.append(node.data_root)
+            node.data_root = str(data_root)
+    if not old_roots:
+        raise ValueError('--data-root has nothing to move: no dataset of the config has a data_root.')
+    for node in walk([cfg[key] for key in cfg if key.endswith('_evaluator')]):
+        for old in old_roots:
+            if old and str(node.get('ann_file', '')).startswith(old):
+                node.ann_file = str(data_root / node.ann_file.removeprefix(old).lstrip('/'))
 
 
 def set_pretrained(cfg: Config, pretrained: str) -> None:

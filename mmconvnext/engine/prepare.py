@@ -8,7 +8,8 @@ from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
 from mmconvnext.datasets.checks import check_paths
-from mmconvnext.engine import config, machine, mini
+from mmconvnext.engine import config, machine
+from mmconvnext.engine.scale_down import scale_down
 
 
 def prepare(
@@ -31,7 +32,7 @@ def prepare(
         work_dir: Where logs, checkpoints and pictures go; ``work_dirs/<config name>`` if None.
         cfg_options: Values to set, by dotted name. They win over everything but what the machine lacks.
         amp: Mixed precision; see :func:`mmconvnext.engine.machine.adapt`.
-        seed: Of every random number generator; None draws one.
+        seed: Of every random number generator; None leaves it to the config, which draws one.
         launcher: ``none``, ``pytorch`` (torchrun) or ``slurm``.
 
     Raises:
@@ -41,15 +42,16 @@ def prepare(
         raise ValueError('--mini makes its own data, so --data-root has nothing to point at; give one of the two.')
     cfg = config.load_config(path, cfg_options)
     if use_mini:
-        mini.scale_down(cfg, config.MINI_ROOT)
+        scale_down(cfg, config.MINI_ROOT)
         if cfg_options:  # said explicitly, so they win over the mini recipe too
             cfg.merge_from_dict(dict(cfg_options))
             config.follow_backbone(cfg.model)
     elif data_root:
-        config.set_data_root(cfg, data_root)
+        config.set_data_root(cfg, Path(data_root).expanduser())
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}{"_mini" if use_mini else ""}'
     cfg.launcher = launcher
-    cfg.randomness = dict(seed=seed)
+    if seed is not None:
+        cfg.randomness = dict(cfg.get('randomness', {}), seed=seed)
     config.add_hook(cfg, type='ProgressBarHook')
     machine.adapt(cfg, amp)
     return cfg

@@ -51,7 +51,7 @@ def read_scalars(runner: Runner) -> tuple[list[dict], list[dict]]:
 
 
 def draw_curves(train: list[dict], val: list[dict], path: Path) -> None:
-    """Saves the training loss and the validation AP or mIoU over the steps, side by side."""
+    """Saves the training loss over the steps and the AP or mIoU of each evaluation, side by side."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout='constrained')
     left.plot([r['step'] for r in train], [r['loss'] for r in train])
     left.set(title='training loss', xlabel='step', ylim=(0, None))

@@ -9,7 +9,7 @@ LOADERS = ('train_dataloader', 'val_dataloader')
 
 def test_missing_data_says_where_what_and_how_to_do_without(root, tmp_path):
     cfg = Config.fromfile(root / 'configs/detection/mask_rcnn_convnext_t_3x.py')
-    set_data_root(cfg, str(tmp_path))
+    set_data_root(cfg, tmp_path)
     with pytest.raises(MissingDataError) as error:
         check_paths(cfg, LOADERS, segmentation=False)
     message = str(error.value)
@@ -24,7 +24,7 @@ def test_missing_data_says_where_what_and_how_to_do_without(root, tmp_path):
 
 def test_only_what_is_missing_is_named(root, tmp_path):
     cfg = Config.fromfile(root / 'configs/segmentation/upernet_convnext_t_160k.py')
-    set_data_root(cfg, str(tmp_path))
+    set_data_root(cfg, tmp_path)
     for folder in ('images/training', 'images/validation', 'annotations/training', 'annotations/validation'):
         (tmp_path / folder).mkdir(parents=True)
     check_paths(cfg, LOADERS, segmentation=True)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
@@ -34,11 +36,20 @@ def test_wrong_backbone_argument_fails_before_anything_is_built(detector):
 
 def test_data_root_moves_datasets_and_evaluators(detector):
     cfg = config.load_config(detector)
-    config.set_data_root(cfg, 'elsewhere/tiny')
-    assert cfg.train_dataloader.dataset.data_root == 'elsewhere/tiny/'
-    assert cfg.val_dataloader.dataset.data_root == 'elsewhere/tiny/'
+    config.set_data_root(cfg, Path('elsewhere/tiny'))
+    assert cfg.train_dataloader.dataset.data_root == 'elsewhere/tiny'
+    assert cfg.val_dataloader.dataset.data_root == 'elsewhere/tiny'
     assert cfg.test_evaluator.ann_file == 'elsewhere/tiny/annotations/instances_val2017.json'
     assert 'data/coco' not in str([cfg.train_dataloader, cfg.val_dataloader, cfg.test_evaluator])
+
+
+def test_data_root_moves_a_dataset_whatever_the_top_level_says(detector):
+    cfg = config.load_config(detector, {'data_root': 'unused/'})
+    config.set_data_root(cfg, Path('elsewhere'))
+    assert cfg.train_dataloader.dataset.data_root == 'elsewhere'
+    assert cfg.val_evaluator.ann_file == 'elsewhere/annotations/instances_val2017.json'
+    with pytest.raises(ValueError, match='nothing to move'):
+        config.set_data_root(Config(dict(train_dataloader=dict(dataset=dict(type='CocoDataset')))), Path('elsewhere'))
 
 
 def test_pretrained(detector):

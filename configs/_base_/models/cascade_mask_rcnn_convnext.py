@@ -53,6 +53,7 @@ model = dict(
         ),
     ),
     train_cfg=dict(
+        rpn=dict(allowed_border=0),
         rpn_proposal=dict(max_per_img=2000),
         # ... and a box counts as found at a higher overlap
         rcnn=[

@@ -150,6 +150,7 @@ def _shrink_images(cfg: Config, recipe: MiniRecipe) -> None:
 
 def _shrink_schedule(cfg: Config, recipe: MiniRecipe) -> None:
     cfg.train_dataloader.batch_size = recipe.batch_size
+    cfg.auto_scale_lr.base_batch_size = recipe.batch_size  # what the recipe's learning rate is for
     steps_per_epoch = math.ceil(TRAIN_IMAGES / recipe.batch_size)
     steps = recipe.epochs * steps_per_epoch
     epochs_between = recipe.epochs // recipe.evaluations

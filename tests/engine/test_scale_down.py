@@ -1,15 +1,15 @@
 import pytest
 
 from mmconvnext.datasets.mini import DETECTION_CLASSES, SEGMENTATION_CLASSES
-from mmconvnext.engine import mini
+from mmconvnext.engine import scale_down
 from mmconvnext.engine.config import load_config
 from mmconvnext.engine.tree import walk
 
 
 @pytest.fixture(autouse=True)
 def _few_images(monkeypatch):
-    monkeypatch.setattr(mini, 'TRAIN_IMAGES', 8)
-    monkeypatch.setattr(mini, 'VAL_IMAGES', 4)
+    monkeypatch.setattr(scale_down, 'TRAIN_IMAGES', 8)
+    monkeypatch.setattr(scale_down, 'VAL_IMAGES', 4)
 
 
 def num_classes(cfg):
@@ -19,13 +19,18 @@ def num_classes(cfg):
 def test_detector(root, tmp_path):
     cfg = load_config(root / 'configs/detection/cascade_convnext_t_3x.py')
     full = load_config(root / 'configs/detection/cascade_convnext_t_3x.py')
-    mini.scale_down(cfg, tmp_path / 'mini')
+    scale_down.scale_down(cfg, tmp_path / 'mini')
     assert num_classes(cfg) == {len(DETECTION_CLASSES)}
     assert cfg.val_dataloader.dataset.metainfo.classes == DETECTION_CLASSES
     assert (tmp_path / 'mini/coco' / cfg.train_dataloader.dataset.ann_file).is_file()
-    recipe = mini.RECIPES['CascadeRCNN']
+    recipe = scale_down.RECIPES['CascadeRCNN']
     assert cfg.train_cfg.max_epochs == recipe.epochs
-    assert all(m <= recipe.epochs for m in cfg.param_scheduler[1].milestones)
+    # 8 images: the learning rate drops after the same shares of the schedule as in the full recipe
+    steps = recipe.epochs * 8 // recipe.batch_size
+    schedule = cfg.param_scheduler[1]
+    assert (schedule.by_epoch, schedule.end) == (False, steps)
+    assert schedule.milestones == [steps * 27 // 36, steps * 33 // 36]
+    assert cfg.auto_scale_lr.base_batch_size == recipe.batch_size
     scales = [n.scales for n in walk(cfg.train_dataloader.dataset) if 'scales' in n]
     assert scales[0][-1] == (round(800 * recipe.image_scale), round(1333 * recipe.image_scale))
     assert {stage.sampler.num for stage in cfg.model.train_cfg.rcnn} == {recipe.rois}
@@ -40,9 +45,9 @@ def test_detector(root, tmp_path):
 
 def test_segmentor(root, tmp_path):
     cfg = load_config(root / 'configs/segmentation/upernet_convnext_t_160k.py')
-    mini.scale_down(cfg, tmp_path / 'mini')
+    scale_down.scale_down(cfg, tmp_path / 'mini')
     assert num_classes(cfg) == {len(SEGMENTATION_CLASSES)}
-    side = round(512 * mini.RECIPES['EncoderDecoder'].image_scale)
+    side = round(512 * scale_down.RECIPES['EncoderDecoder'].image_scale)
     assert cfg.model.data_preprocessor.size == (side, side)
     assert cfg.model.test_cfg.crop_size == (side, side)
     assert cfg.param_scheduler[1].end == cfg.train_cfg.max_iters
@@ -57,4 +62,4 @@ def test_unknown_model_is_refused(root, tmp_path):
     cfg = load_config(root / 'configs/detection/cascade_convnext_t_3x.py')
     cfg.model.type = 'RetinaNet'
     with pytest.raises(ValueError, match='--mini knows MaskRCNN'):
-        mini.scale_down(cfg, tmp_path / 'mini')
+        scale_down.scale_down(cfg, tmp_path / 'mini')
