@@ -50,7 +50,7 @@ STEM = 'downsample_layers.0.{k}.{p}'
 DOWNSAMPLE = 'downsample_layers.{i}.{k}.{p}'
 DWCONV = 'stages.{i}.{j}.dwconv.{p}'
 NORM = 'stages.{i}.{j}.norm.{p}'
-PWCONV = 'stages.{i}.{j}.pwconv{k}.{p}'
+PWCONV = 'stages.{i}.{j}.pwconv{n}.{p}'
 GAMMA = 'stages.{i}.{j}.gamma'
 GRN_GAMMA = 'stages.{i}.{j}.grn.gamma'
 GRN_BETA = 'stages.{i}.{j}.grn.beta'
@@ -180,7 +180,7 @@ FCMAE = replace(
         'stages.{i}.{j}.dwconv.weight': 'stages.{i}.{j}.dwconv.kernel',
         'stages.{i}.{j}.dwconv.bias': 'stages.{i}.{j}.dwconv.bias',
         NORM: 'stages.{i}.{j}.norm.ln.{p}',
-        PWCONV: 'stages.{i}.{j}.pwconv{k}.linear.{p}',
+        PWCONV: 'stages.{i}.{j}.pwconv{n}.linear.{p}',
         GRN_GAMMA: GRN_GAMMA,
         GRN_BETA: GRN_BETA,
     },
@@ -203,7 +203,7 @@ TIMM = Dialect(
         DOWNSAMPLE: 'stages.{i}.downsample.{k}.{p}',
         DWCONV: 'stages.{i}.blocks.{j}.conv_dw.{p}',
         NORM: 'stages.{i}.blocks.{j}.norm.{p}',
-        PWCONV: 'stages.{i}.blocks.{j}.mlp.fc{k}.{p}',
+        PWCONV: 'stages.{i}.blocks.{j}.mlp.fc{n}.{p}',
         GAMMA: 'stages.{i}.blocks.{j}.gamma',
         GRN_GAMMA: 'stages.{i}.blocks.{j}.mlp.grn.weight',
         GRN_BETA: 'stages.{i}.blocks.{j}.mlp.grn.bias',
@@ -255,7 +255,7 @@ HF_BOTH = {
     DOWNSAMPLE: 'encoder.stages.{i}.downsampling_layer.{k}.{p}',
     DWCONV: 'encoder.stages.{i}.layers.{j}.dwconv.{p}',
     NORM: 'encoder.stages.{i}.layers.{j}.layernorm.{p}',
-    PWCONV: 'encoder.stages.{i}.layers.{j}.pwconv{k}.{p}',
+    PWCONV: 'encoder.stages.{i}.layers.{j}.pwconv{n}.{p}',
     OUTPUT_NORM: 'hidden_states_norms.stage{i+1}.{p}',
     FINAL_NORM: 'layernorm.{p}',
 }
@@ -286,7 +286,7 @@ HF_DINOV3 = Dialect(
         DOWNSAMPLE: 'stages.{i}.downsample_layers.{k}.{p}',
         DWCONV: 'stages.{i}.layers.{j}.depthwise_conv.{p}',
         NORM: 'stages.{i}.layers.{j}.layer_norm.{p}',
-        PWCONV: 'stages.{i}.layers.{j}.pointwise_conv{k}.{p}',
+        PWCONV: 'stages.{i}.layers.{j}.pointwise_conv{n}.{p}',
         GAMMA: 'stages.{i}.layers.{j}.gamma',
     },
     home='model.',  # since transformers 5; before, the stages lay beside the final norm
@@ -303,7 +303,7 @@ MMPRETRAIN = Dialect(
         DOWNSAMPLE: DOWNSAMPLE,
         DWCONV: 'stages.{i}.{j}.depthwise_conv.{p}',
         NORM: NORM,
-        PWCONV: 'stages.{i}.{j}.pointwise_conv{k}.{p}',
+        PWCONV: 'stages.{i}.{j}.pointwise_conv{n}.{p}',
         GAMMA: GAMMA,
         GRN_GAMMA: GRN_GAMMA,
         GRN_BETA: GRN_BETA,

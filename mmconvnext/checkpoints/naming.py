@@ -5,19 +5,22 @@ from collections.abc import Mapping
 
 FIELD = re.compile(r'\{(\d*)([a-z])(?:\+(\d+))?\}')
 
+# Fields that are no numbers: a parameter, one of the two modules of a stem, and a block's first or second linear layer
+CHOICES = {'p': 'weight|bias', 'k': '0|1', 'n': '1|2'}
+
 
 class Pattern:
-    """Names that differ in their numbers only: ``features.{2i+1}.{j}.block.0.{p}``.
+    """Names that differ in a few places only: ``features.{2i+1}.{j}.block.0.{p}``.
 
-    ``{i}`` stands for a whole number, ``{2i+1}`` for one that follows from it, and ``{p}`` for ``weight`` or ``bias``.
+    ``{i}`` stands for a whole number, ``{2i+1}`` for one that follows from it, and ``{p}`` for one of its choices.
     """
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.fields = [(m[2], int(m[1] or 1), int(m[3] or 0)) for m in FIELD.finditer(text)]
         fixed = [re.escape(part) for part in FIELD.sub('\0', text).split('\0')]
-        numbers = [r'(weight|bias)' if letter == 'p' else r'(\d+)' for letter, _, _ in self.fields]
-        self.regex = re.compile(fixed[0] + ''.join(n + f for n, f in zip(numbers, fixed[1:])))
+        groups = [f'({CHOICES.get(letter, r"[0-9]+")})' for letter, _, _ in self.fields]
+        self.regex = re.compile(fixed[0] + ''.join(group + part for group, part in zip(groups, fixed[1:])))
 
     def read(self, name: str) -> dict[str, int | str] | None:
         """What the fields are in ``name``, or None if it is no such name."""
@@ -26,7 +29,7 @@ class Pattern:
             return None
         values: dict[str, int | str] = {}
         for (letter, factor, offset), text in zip(self.fields, found.groups()):
-            if letter == 'p':
+            if letter in CHOICES:
                 values[letter] = text
                 continue
             value, rest = divmod(int(text) - offset, factor)

@@ -36,6 +36,7 @@ UNREADABLE = (
     pickle.UnpicklingError,
     RuntimeError,
     EOFError,
+    AssertionError,
     AttributeError,
     ImportError,
     LookupError,
@@ -71,7 +72,7 @@ def check_file(path: Path, name: str | None = None) -> None:
             f'{path} is a pointer of Git LFS, not the checkpoint itself; "git lfs pull" in its repository fetches it.'
         )
     if not (head.startswith((ZIP, PICKLE)) or is_safetensors(head)):
-        raise CheckpointError(f'{path} is neither a .pth nor a .safetensors file: it starts with {head[:8]!r}.')
+        raise CheckpointError(f'{path} is neither a .pth nor a .safetensors file: it starts with {head[:16]!r}.')
     promised = HASH_IN_NAME.search(name)
     if promised and not _sha256(path).startswith(promised[1]):
         raise CheckpointError(
@@ -108,7 +109,7 @@ def read_file(path: Path, allow_pickle: bool = False) -> Any:
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location='cpu', weights_only=not allow_pickle)
     except UNREADABLE as error:
-        message = str(error)
+        message = str(error) or type(error).__name__
         unsafe = re.search(r'Unsupported global: GLOBAL (\S+)', message)
         if unsafe:
             raise CheckpointError(
@@ -186,7 +187,7 @@ def _check_zip(path: Path) -> None:
                     with archive.open(record) as file:
                         while file.read(1 << 20):
                             pass
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
         raise CheckpointError(f'{path} is damaged or cut off ({error}). Download it again.') from error
 
 
