@@ -92,8 +92,9 @@ def _fetch(url: str, part: Path) -> None:
     try:
         response: HTTPResponse = urlopen(Request(url, headers=headers), timeout=TIMEOUT)
     except HTTPError as error:
-        if error.code != 416:  # range not satisfiable: nothing is left to fetch, or the file is another one now
+        if not have or error.code != 416:
             raise
+        # Range not satisfiable: nothing is left to fetch, or the file is another one now
         if error.headers.get('Content-Range') == f'bytes */{have}':
             return
         part.unlink()

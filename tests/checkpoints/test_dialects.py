@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmconvnext.checkpoints import CheckpointError, load_pretrained
-from mmconvnext.checkpoints.dialects import DIALECTS, TARGETS, Dialect
+from mmconvnext.checkpoints.dialects import DIALECTS, Dialect
 from mmconvnext.checkpoints.recognise import recognise
 
 # (dialect, their name, their shape, our name, our shape) of a network 4, 8, 12, 16 wide

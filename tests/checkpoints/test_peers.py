@@ -14,7 +14,6 @@ from torchvision.models.convnext import ConvNeXt as TorchvisionConvNeXt
 
 from mmconvnext.backbones import ConvNeXt
 from mmconvnext.checkpoints import convert, load_pretrained
-
 from tests.conftest import TOY
 
 DEPTHS, WIDTHS = list(TOY['depths']), list(TOY['widths'])
