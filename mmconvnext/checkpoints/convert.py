@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from mmconvnext.backbones.convnext import ConvNeXt
@@ -27,7 +28,7 @@ class Converted:
         state: Its tensors, under the names and in the layouts of ``dialect``.
         dialect: The dialect.
         network: What network it is.
-        left_out: Names, before and after this package's translation, of what has no place there.
+        left_out: Names of what has no place there; this package's, where it has one for it.
     """
 
     state: dict[str, Tensor]
@@ -135,8 +136,6 @@ def _save(state: Mapping[str, Tensor], path: Path, wrapper: str | None) -> None:
     part = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
         if path.suffix == '.safetensors':
-            from safetensors.torch import save_file
-
             save_file(state, part, metadata={'format': 'pt'})
         else:
             content: Any = {wrapper: state} if wrapper else state

@@ -26,6 +26,7 @@ class Fit:
 
     Args:
         state: What to load, under the model's names and in the model's shapes.
+        wanted: How many tensors there could have been.
         fresh: Names of the model's tensors that stay as they are.
         left_out: Names of the checkpoint's tensors that are not used.
         notes: What else is worth saying.
@@ -33,6 +34,7 @@ class Fit:
     """
 
     state: dict[str, Tensor] = field(default_factory=dict)
+    wanted: int = 0
     fresh: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -40,7 +42,7 @@ class Fit:
 
     def report(self, source: str) -> str:
         """One line, such as ``x.pth: 178 of 178 tensors, norm0-3 fresh, source official V1 tiny, licence MIT``."""
-        parts = [f'{len(self.state)} of {len(self.state)} tensors']
+        parts = [f'{len(self.state)} of {self.wanted} tensors']
         if self.fresh:
             parts.append(f'{_modules(self.fresh)} fresh')
         if self.left_out:
@@ -93,6 +95,7 @@ def fit_backbone(
             fit.state[name] = tensor
     there = {name.split('.')[0] for name in fit.state}
     fit.fresh = [n for n in wanted if n.startswith('norm') and n.split('.')[0] not in there]
+    fit.wanted = len(wanted) - len(fit.fresh)
     _check_tensors(fit.state, {n: t for n, t in wanted.items() if n not in fit.fresh}, source)
     return fit
 
@@ -113,9 +116,10 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
     """
     if all(name.startswith('module.') for name in tensors):
         tensors = {name.removeprefix('module.'): tensor for name, tensor in tensors.items()}
-    rest = {name: tensor for name, tensor in tensors.items() if not name.startswith(OBSOLETE)}
     rest_wanted = dict(model.state_dict())
-    fit = Fit()
+    obsolete = [name for name in tensors if name.startswith(OBSOLETE) and name not in rest_wanted]
+    rest = {name: tensor for name, tensor in tensors.items() if name not in obsolete}
+    fit = Fit(wanted=len(rest_wanted), notes=[f'{some(obsolete, 1)} left out'] if obsolete else [])
     for path, module in model.named_modules():
         if not isinstance(module, ConvNeXt):
             continue
@@ -133,7 +137,9 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
         raise CheckpointError(f'{type(model).__name__} has no ConvNeXt to load {source} into.')
 
     # Files of old versions of PyTorch do not count the batches that a BatchNorm has seen, and nothing here reads that
-    rest_wanted = {n: t for n, t in rest_wanted.items() if n in rest or not n.endswith('.num_batches_tracked')}
+    uncounted = [name for name in rest_wanted if name.endswith('.num_batches_tracked') and name not in rest]
+    rest_wanted = {name: tensor for name, tensor in rest_wanted.items() if name not in uncounted}
+    fit.wanted -= len(uncounted)
     if not strict:
         same = {n for n in rest.keys() & rest_wanted.keys() if rest[n].shape == rest_wanted[n].shape}
         fit.left_out += [name for name in rest if name not in same]
@@ -220,6 +226,9 @@ def _recognise_under(prefix: str, tensors: Mapping[str, Tensor], source: str) ->
 
 
 def _modules(names: Iterable[str]) -> str:
-    """The modules that tensors belong to; the norms of outputs in a row as ``norm0-3``."""
-    modules = ', '.join(dict.fromkeys(name.rpartition('.')[0] for name in names))
-    return re.sub(r'norm(\d)(?:, \S*norm\d)+', lambda m: f'norm{m[1]}-{m[0][-1]}', modules)
+    """The modules that tensors belong to; the norms of several outputs in a row as ``norm0-3``."""
+    modules = list(dict.fromkeys(name.rpartition('.')[0] for name in names))
+    numbers = [int(found[1]) for module in modules if (found := re.fullmatch(r'norm(\d)', module))]
+    if len(numbers) == len(modules) > 1 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f'norm{numbers[0]}-{numbers[-1]}'
+    return ', '.join(modules)

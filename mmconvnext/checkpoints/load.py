@@ -7,11 +7,17 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
 from mmconvnext.backbones.convnext import ConvNeXt
+from mmconvnext.checkpoints.errors import CheckpointError
 from mmconvnext.checkpoints.fit import Fit, fit_backbone, fit_detector
 from mmconvnext.checkpoints.locate import locate
 from mmconvnext.checkpoints.read import read_file, tensors_in
 from mmconvnext.checkpoints.recognise import recognise
 from mmconvnext.checkpoints.stem import StemPolicy
+
+WAYS_ON = (
+    "Name a local file (tools/train.py --pretrained PATH, or checkpoint of the backbone's init_cfg), or start from "
+    'random weights (--pretrained none, or init_cfg=None).'
+)
 
 
 def load_pretrained(
@@ -44,7 +50,11 @@ def load_pretrained(
         CheckpointError: If the checkpoint cannot be had, read or understood, or does not fit.
     """
     source = str(checkpoint)
-    found = recognise(tensors_in(read_file(locate(source), allow_pickle), source, key), source, prefix)
+    try:
+        path = locate(source)
+    except CheckpointError as error:
+        raise CheckpointError(f'{error} {WAYS_ON}') from error
+    found = recognise(tensors_in(read_file(path, allow_pickle), source, key), source, prefix)
     fit = fit_backbone(backbone, found, source, final_norm=final_norm, stem_policy=adapt_stem)
     fit.left_out += [*found.dropped, *found.beside]
     return _fill(backbone, fit, source)

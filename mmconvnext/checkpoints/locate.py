@@ -6,11 +6,6 @@ from mmconvnext.checkpoints import manifest
 from mmconvnext.checkpoints.download import cache_folder, download, download_from_hub
 from mmconvnext.checkpoints.errors import CheckpointError
 
-WAYS_ON = (
-    "Name a local file (tools/train.py --pretrained PATH, or checkpoint of the backbone's init_cfg), or start from "
-    'random weights (--pretrained none, or init_cfg=None).'
-)
-
 
 def locate(checkpoint: str) -> Path:
     """The file of a checkpoint on this machine, downloaded if need be.
@@ -29,18 +24,15 @@ def locate(checkpoint: str) -> Path:
             raise CheckpointError(f'{checkpoint} is given out on request only: {weights.how_to_get}.')
         return path
     address = weights.url if weights and weights.url else checkpoint
-    try:
-        if address.startswith(('http://', 'https://')):
-            return download(address)
-        if address.startswith('hf-hub:'):
-            return download_from_hub(address.removeprefix('hf-hub:'))
-    except CheckpointError as error:
-        raise CheckpointError(f'{error} {WAYS_ON}') from error
+    if address.startswith(('http://', 'https://')):
+        return download(address)
+    if address.startswith('hf-hub:'):
+        return download_from_hub(address.removeprefix('hf-hub:'))
     path = Path(address).expanduser()
     if path.is_dir():
         raise CheckpointError(f'{path} is a folder; give the checkpoint file in it.')
     if not path.is_file():
         similar = manifest.similar(checkpoint)
         hint = f' Did you mean {" or ".join(similar)}?' if similar else ''
-        raise CheckpointError(f'there is no checkpoint {path}.{hint} {WAYS_ON}')
+        raise CheckpointError(f'there is no checkpoint {path}.{hint}')
     return path

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mmconvnext.checkpoints.errors import CheckpointError
@@ -74,10 +76,10 @@ def check_file(path: Path, name: str | None = None) -> None:
     if not (head.startswith((ZIP, PICKLE)) or is_safetensors(head)):
         raise CheckpointError(f'{path} is neither a .pth nor a .safetensors file: it starts with {head[:16]!r}.')
     promised = HASH_IN_NAME.search(name)
-    if promised and not _sha256(path).startswith(promised[1]):
+    if promised and not (digest := _sha256(path)).startswith(promised[1]):
         raise CheckpointError(
-            f'{path} is not the file that its name promises: its SHA-256 is {_sha256(path)[:8]}..., not {promised[1]}. '
-            'It is damaged or another one; download it again.'
+            f'{path} is not the file that its name promises: its SHA-256 is {digest[:8]}..., not {promised[1]}. It is '
+            'damaged or another one; download it again.'
         )
     if head.startswith(ZIP):
         _check_zip(path)
@@ -192,11 +194,6 @@ def _check_zip(path: Path) -> None:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise CheckpointError(f'{path} needs the package safetensors: pip install safetensors.') from error
     try:
         return load_file(path)
     except SafetensorError as error:

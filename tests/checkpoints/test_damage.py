@@ -108,7 +108,8 @@ class TestFiles:
         refused(backbone, tmp_path / 'file.pth', 'not a checkpoint of PyTorch')
 
     def test_torchscript(self, backbone, tmp_path):
-        with warnings.catch_warnings(action='ignore'):
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
             torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)).save(tmp_path / 'file.pth')
         refused(backbone, tmp_path / 'file.pth', 'is a TorchScript program')
 

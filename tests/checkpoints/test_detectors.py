@@ -139,7 +139,9 @@ def test_file_of_mmdetection_2(detector, state, save, prefix):
     old |= {} if prefix else {'data_preprocessor.mean': torch.zeros(3, 1, 1)}
     report = load_detector(detector, save({'state_dict': old, 'meta': {'mmdet_version': '2.11.0'}}))
     assert filled(detector, state)
-    assert f'{len(state)} of {len(state)} tensors, source official V1' in report
+    assert f'{len(state)} of {len(state)} tensors, ' in report
+    assert 'source official V1' in report
+    assert prefix or f'{len(state) + 1} tensors (data_preprocessor.mean, ...) left out' in report
 
 
 def test_backbone_of_mmpretrain(detector, state, save):
@@ -157,7 +159,7 @@ def test_backbone_of_mmpretrain(detector, state, save):
 def test_files_without_counts_of_batches(save):
     model = build('segmentation/upernet_convnext_t_160k.py', arch=TOY)
     state = {n: torch.randn_like(t) for n, t in model.state_dict().items() if not n.endswith('num_batches_tracked')}
-    load_detector(model, save(state))
+    assert f'{len(state)} of {len(state)} tensors' in load_detector(model, save(state))
     assert torch.equal(model.decode_head.bottleneck.bn.running_var, state['decode_head.bottleneck.bn.running_var'])
 
 
@@ -181,7 +183,8 @@ def test_other_classes_stay_fresh_only_if_asked_for(detector, state, save):
         load_detector(detector, path)
     assert unchanged(detector)
     report = load_detector(detector, path, strict=False)
-    assert 'roi_head.bbox_head.fc_cls, roi_head.bbox_head.fc_reg, roi_head.mask_head.conv_logits fresh' in report
+    assert f'{len(state) - 6} of {len(state)} tensors, roi_head.bbox_head.fc_cls, ' in report
+    assert 'roi_head.bbox_head.fc_reg, roi_head.mask_head.conv_logits fresh, roi_head left out' in report
     assert torch.equal(detector.roi_head.bbox_head.fc_cls.bias, detector.before['roi_head.bbox_head.fc_cls.bias'])
     assert torch.equal(detector.neck.fpn_convs[0].conv.weight, state['neck.fpn_convs.0.conv.weight'])
 
