@@ -10,9 +10,10 @@ from mmconvnext.backbones import ConvNeXt
 
 def whole_network(toy, version):
     """Tensors of a classifier under this package's names, no two alike: no output norms, but a norm before its head."""
-    backbone = ConvNeXt(toy, version=version)
-    state = {n: torch.randn_like(t) for n, t in backbone.state_dict().items() if not n.startswith('norm')}
-    width = backbone.out_channels[-1]
+    with torch.device('meta'):
+        shapes = {name: t.shape for name, t in ConvNeXt(toy, version=version).state_dict().items()}
+    state = {name: torch.randn(shape) for name, shape in shapes.items() if not name.startswith('norm')}
+    width = toy['widths'][-1]
     state |= {'norm.weight': torch.randn(width), 'norm.bias': torch.randn(width)}
     return state | {'head.weight': torch.randn(5, width), 'head.bias': torch.randn(5)}
 

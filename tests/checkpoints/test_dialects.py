@@ -108,9 +108,15 @@ def test_round_trip_is_bit_exact(dialect, network):
         assert again[name][1].shape == tensor.shape
 
 
-@pytest.mark.parametrize('prefix', ['', 'module.', 'backbone.', 'encoder.', 'module.model.backbone.'])
 @pytest.mark.parametrize(
-    'wrap', [lambda s: s, lambda s: {'model': s, 'epoch': 3}, lambda s: {'state_dict': {'model_ema': s}}]
+    ('prefix', 'wrap'),
+    [
+        ('', lambda s: s),
+        ('module.', lambda s: {'model': s, 'epoch': 3}),
+        ('backbone.', lambda s: {'state_dict': s, 'meta': {}}),
+        ('encoder.', lambda s: {'model_ema': s}),
+        ('module.model.backbone.', lambda s: {'state_dict': {'model': s}}),
+    ],
 )
 @pytest.mark.parametrize(('dialect', 'version'), PAIRS, indirect=['version'], ids=label)
 def test_any_wrapper_and_prefix(dialect, wrap, prefix, network, backbone, save):
