@@ -81,7 +81,14 @@ def convert(
 
 
 def convert_file(
-    source: str, destination: str | Path, target: str, *, force: bool = False, allow_pickle: bool = False
+    source: str,
+    destination: str | Path,
+    target: str,
+    *,
+    prefix: str | None = None,
+    key: str | None = None,
+    force: bool = False,
+    allow_pickle: bool = False,
 ) -> str:
     """Converts a file to another dialect.
 
@@ -89,6 +96,8 @@ def convert_file(
         source: See :func:`~mmconvnext.checkpoints.locate.locate`.
         destination: The new file; .safetensors by its suffix, else as PyTorch writes it. It appears when it is whole.
         target: One of :data:`~mmconvnext.checkpoints.dialects.TARGETS`.
+        prefix: Which network to take from a file that holds several.
+        key: Which entry to take from a file that has several, such as ``model_ema``.
         force: Whether it may replace a file that is there.
         allow_pickle: Whether to read a file that can run any code as it is read.
 
@@ -101,8 +110,8 @@ def convert_file(
     destination = Path(destination)
     if destination.exists() and not force:
         raise CheckpointError(f'{destination} is there already; --force (force=True) replaces it.')
-    tensors = tensors_in(read_file(locate(source), allow_pickle), source)
-    converted = convert(tensors, target, source)
+    tensors = tensors_in(read_file(locate(source), allow_pickle), source, key)
+    converted = convert(tensors, target, source, prefix)
     _save(converted.state, destination, converted.dialect.wrapper)
     line = f'{destination}: {len(converted.state)} tensors, {converted.dialect.label} {converted.network}'
     return f'{line}, {some(converted.left_out)} left out' if converted.left_out else line

@@ -50,6 +50,14 @@ def test_files_look_as_their_readers_expect(network, save, tmp_path, version):
     assert f'{home}.embeddings.patch_embeddings.weight' in load_file(tmp_path / 'out.safetensors')
 
 
+def test_one_network_of_several(network, save, tmp_path, backbone):
+    both = {f'{who}.{n}': t + i for n, t in network.items() for i, who in enumerate(('student', 'teacher'))}
+    out = tmp_path / 'out.pth'
+    convert_file(save({'best': both}, 'source.pth'), out, 'timm', key='best', prefix='teacher')
+    load_pretrained(backbone, out)
+    assert torch.equal(backbone.stages[0][0].norm.bias, network['stages.0.0.norm.bias'] + 1)
+
+
 def test_types_are_kept(network):
     half = {name: tensor.bfloat16() for name, tensor in network.items()}
     assert {tensor.dtype for tensor in convert(half, 'timm').state.values()} == {torch.bfloat16}
