@@ -42,7 +42,7 @@ setup(
     packages=find_packages(include=['mmconvnext', 'mmconvnext.*']),
     cmdclass={'build_py': BuildWithMim},
     # torch and torchvision must be matching releases: constraints.txt holds a pair that was tested
-    install_requires=['torch>=2.6', 'torchvision>=0.21', 'numpy', 'tqdm'],
+    install_requires=['torch>=2.6', 'torchvision>=0.21', 'numpy', 'tqdm', 'filelock', 'safetensors'],
     extras_require={
         # The maintained OpenMMLab packages, and the original ones. They share import names: install one of the two
         'onedl': [
@@ -60,6 +60,7 @@ setup(
             'regex',
             'setuptools<81',  # mmengine 0.10.7 imports pkg_resources
         ],
+        'hub': ['huggingface_hub'],  # for checkpoint='hf-hub:...'
         'test': ['pytest', 'timm'],
         'lint': ['ruff', 'mypy'],
     },

@@ -4,6 +4,7 @@ import argparse
 
 from mmengine.config import DictAction
 
+from mmconvnext.checkpoints import CheckpointError
 from mmconvnext.engine.console import errors_as_sentences
 from mmconvnext.engine.prepare import configure_test, prepare
 from mmconvnext.engine.run import evaluate
@@ -13,7 +14,9 @@ def parse_args() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file that the checkpoint was trained with')
-    parser.add_argument('checkpoint', help='checkpoint of the whole detector or segmentor')
+    parser.add_argument(
+        'checkpoint', help="of the whole detector or segmentor: path, address, or the authors' by the config's name"
+    )
     parser.add_argument('--mini', action='store_true', help='evaluate on the mini data of tools/train.py --mini')
     parser.add_argument('--data-root', help="where the data lies, in place of the config's data_root")
     parser.add_argument('--work-dir', help='for the log (default: work_dirs/<config name>)')
@@ -45,7 +48,8 @@ def main() -> None:
             launcher=args.launcher,
         )
         configure_test(cfg, args.checkpoint, tta=args.tta, out=args.out, show_dir=args.show_dir)
-    evaluate(cfg, results=args.out, pictures=args.show_dir)
+    with errors_as_sentences(CheckpointError):
+        evaluate(cfg, results=args.out, pictures=args.show_dir)
 
 
 if __name__ == '__main__':

@@ -25,7 +25,9 @@ def parse_args() -> argparse.Namespace:
         help='go on from this checkpoint, or (auto, or no value) from the latest in the work directory',
     )
     parser.add_argument(
-        '--pretrained', metavar='PATH', help="backbone weights in place of the config's; none for random weights"
+        '--pretrained',
+        metavar='PATH',
+        help="backbone weights in place of the config's: path, address, or short name; none for random weights",
     )
     parser.add_argument(
         '--amp',

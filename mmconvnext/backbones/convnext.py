@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, PretrainedInit
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -84,7 +84,8 @@ class ConvNeXt(BaseModule):
         frozen_stages: What does not train: -1 nothing, 0 the stem, n the stem and the first n stages with their
             downsampling layers and output norms. Frozen parts stay in eval mode, so their stochastic depth is off.
         with_cp: Recomputes each block in the backward pass instead of storing its activations.
-        init_cfg: MMEngine's initialization, such as ``dict(type='ConvNeXtPretrained', checkpoint=...)``.
+        init_cfg: MMEngine's initialization, such as ``dict(type='ConvNeXtPretrained', checkpoint=...)``; the plain
+            ``Pretrained`` is the same.
 
     Attributes:
         out_channels (tuple[int, ...]): Channels of each output.
@@ -113,7 +114,7 @@ class ConvNeXt(BaseModule):
         **unknown: Any,
     ) -> None:
         _refuse_unknown_arguments(unknown)
-        super().__init__(init_cfg=init_cfg)
+        super().__init__(init_cfg=_with_our_loader(init_cfg))
         self.arch = resolve_arch(arch)
         depths, widths = self.arch.depths, self.arch.widths
 
@@ -223,6 +224,13 @@ class ConvNeXt(BaseModule):
                 f'so both sides must be at least {stride}. Enlarge or pad the image, or leave later stages out of '
                 'out_indices.'
             )
+
+
+def _with_our_loader(init_cfg: dict | list[dict] | None) -> list[dict] | None:
+    # MMEngine's Pretrained would load what fits, and only log the rest
+    cfgs = [init_cfg] if isinstance(init_cfg, dict) else init_cfg or []
+    ours = {'type': 'ConvNeXtPretrained'}
+    return [{**cfg, **ours} if cfg.get('type') in ('Pretrained', PretrainedInit) else cfg for cfg in cfgs] or None
 
 
 def _init_like_the_paper(module: nn.Module) -> None:

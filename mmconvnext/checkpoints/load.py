@@ -1,18 +1,18 @@
-"""Reads a checkpoint, checks every tensor against the backbone, and only then touches it.
+"""Fills a backbone, or a whole detector or segmentor, from a checkpoint: completely or not at all."""
 
-Understands the authors' files (V1 and V2) and those that this package writes, whole detectors included.
-"""
-
-import pickle
 from pathlib import Path
-from urllib.error import URLError
 
-import torch
-from mmengine.dist import barrier, get_local_rank
 from mmengine.logging import MMLogger
-from torch import Tensor
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from torch import nn
 
 from mmconvnext.backbones.convnext import ConvNeXt
+from mmconvnext.checkpoints.errors import CheckpointError
+from mmconvnext.checkpoints.fit import Fit, fit_backbone, fit_detector
+from mmconvnext.checkpoints.locate import locate
+from mmconvnext.checkpoints.read import read_file, tensors_in
+from mmconvnext.checkpoints.recognise import recognise
+from mmconvnext.checkpoints.stem import StemPolicy
 
 WAYS_ON = (
     "Name a local file (tools/train.py --pretrained PATH, or checkpoint of the backbone's init_cfg), or start from "
@@ -20,107 +20,77 @@ WAYS_ON = (
 )
 
 
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be had, or does not fit. The message says why and what would."""
-
-
-def load_pretrained(backbone: ConvNeXt, checkpoint: str) -> None:
-    """Fills ``backbone`` from ``checkpoint``: all of it but the output norms, which pre-training does not have.
+def load_pretrained(
+    backbone: ConvNeXt,
+    checkpoint: str | Path,
+    *,
+    prefix: str | None = None,
+    key: str | None = None,
+    final_norm: bool = False,
+    adapt_stem: StemPolicy = 'repeat',
+    allow_pickle: bool = False,
+) -> str:
+    """Fills ``backbone``: all of it but the output norms, which pre-training does not have.
 
     Args:
         backbone: Left as it is if anything is wrong.
-        checkpoint: A path, or an http(s) URL, which is kept in torch.hub's cache. Read with ``weights_only=True``.
+        checkpoint: See :func:`~mmconvnext.checkpoints.locate.locate`. It may be of any dialect, in any wrapper, and
+            part of a detector.
+        prefix: Which network to take from a file that holds several: what stands before its names.
+        key: Which entry to take from a file that has several, such as ``model_ema``.
+        final_norm: Whether the output norm of stage 3 starts from the norm before the classifier.
+        adapt_stem: What becomes of the stem if the checkpoint is for images of other channels: ``repeat``, ``zero`` or
+            ``refuse``; see :func:`~mmconvnext.checkpoints.stem.adapt_stem`.
+        allow_pickle: Whether to read a file that can run any code as it is read.
+
+    Returns:
+        One line that says what was loaded, which is logged too.
 
     Raises:
-        CheckpointError: If the file cannot be downloaded, read or understood, or if a tensor is missing, left over
-            or of another shape.
+        CheckpointError: If the checkpoint cannot be had, read or understood, or does not fit.
     """
-    state = backbone_tensors(read_state_dict(checkpoint))
-    wanted = backbone.state_dict()
-    fresh = {name for name in wanted if name.startswith('norm') and name not in state}
-    # Stages past the last one that this backbone builds
-    num_stages = len(backbone.stages)
-    state = {name: t for name, t in state.items() if not _is_stage_past(name, num_stages)}
-
-    missing = wanted.keys() - state.keys() - fresh
-    unexpected = state.keys() - wanted.keys()
-    if missing or unexpected:
-        raise CheckpointError(
-            f'{checkpoint} does not fit the backbone (depths {backbone.arch.depths}, version {backbone.version}): '
-            f'{_some(missing)} missing, {_some(unexpected)} left over. Set arch, version and layer_scale_init_value to '
-            'those of the checkpoint.'
-        )
-    misshapen = {n for n in state if state[n].shape != wanted[n].shape}
-    if misshapen:
-        name = min(misshapen)
-        raise CheckpointError(
-            f'{checkpoint} has tensors of other shapes than the backbone: {_some(misshapen)}; {name} is '
-            f'{tuple(state[name].shape)} there and {tuple(wanted[name].shape)} here. Set arch and in_channels to those '
-            'of the checkpoint.'
-        )
-    backbone.load_state_dict(state, strict=False)
-    norms = sorted({name.split('.')[0] for name in fresh})
-    MMLogger.get_current_instance().info(
-        f'{checkpoint}: {len(state)} of {len(wanted) - len(fresh)} tensors loaded; fresh: {", ".join(norms) or "none"}'
-    )
-
-
-def read_state_dict(checkpoint: str) -> dict[str, Tensor]:
-    """Tensors of a checkpoint file by name, on the CPU, out of its ``state_dict`` or ``model`` if it has one.
-
-    Raises:
-        CheckpointError: If the file cannot be downloaded or read.
-    """
-    path = download(checkpoint) if checkpoint.startswith(('http://', 'https://')) else Path(checkpoint).expanduser()
-    if not path.is_file():
-        raise CheckpointError(f'there is no checkpoint {path}. {WAYS_ON}')
+    source = str(checkpoint)
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise CheckpointError(f'{path} is not a checkpoint that can be read safely: {error}') from error
-    for wrapper in ('state_dict', 'model'):
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-            break
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointError(f'{path} holds no dictionary of tensors, at its top or under state_dict or model.')
-    return content
+        path = locate(source)
+    except CheckpointError as error:
+        raise CheckpointError(f'{error} {WAYS_ON}') from error
+    found = recognise(tensors_in(read_file(path, allow_pickle), source, key), source, prefix)
+    fit = fit_backbone(backbone, found, source, final_norm=final_norm, stem_policy=adapt_stem)
+    fit.left_out += [*found.dropped, *found.beside]
+    return _fill(backbone, fit, source)
 
 
-def download(url: str) -> Path:
-    """Path of ``url`` in torch.hub's cache; the first process of each machine downloads it if it is not there.
+def load_detector(model: nn.Module, checkpoint: str | Path, *, strict: bool = True, allow_pickle: bool = False) -> str:
+    """Fills a whole detector or segmentor with a ConvNeXt, whatever names its backbone has in the file.
+
+    Args:
+        model: Left as it is if anything is wrong.
+        checkpoint: See :func:`~mmconvnext.checkpoints.locate.locate`.
+        strict: Whether all of the model must be there. Otherwise what is missing or of another shape outside the
+            backbone, as the last layers are for other classes, stays as it is, and is named.
+        allow_pickle: Whether to read a file that can run any code as it is read.
+
+    Returns:
+        One line that says what was loaded, which is logged too.
 
     Raises:
-        CheckpointError: If it cannot be downloaded.
+        CheckpointError: If the checkpoint cannot be had, read or understood, or does not fit.
     """
-    path = Path(torch.hub.get_dir()) / 'checkpoints' / url.rsplit('/', 1)[-1]
-    if not path.is_file() and get_local_rank() == 0:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, str(path))  # through a temporary file
-        except (URLError, OSError) as error:
-            raise CheckpointError(f'could not download {url} ({error}). {WAYS_ON}') from error
-    barrier()
-    return path
+    source = str(checkpoint)
+    model = unwrap(model)
+    fit = fit_detector(model, tensors_in(read_file(locate(source), allow_pickle), source), source, strict=strict)
+    return _fill(model, fit, source)
 
 
-def backbone_tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The backbone's part of a state dict, under this package's names and shapes."""
-    if any(name.startswith('backbone.') for name in state):
-        state = {name.removeprefix('backbone.'): t for name, t in state.items() if name.startswith('backbone.')}
-    # The classifier and the norm before it; DINOv3's files repeat that norm as norms.3
-    state = {n: t for n, t in state.items() if not n.startswith(('head.', 'norm.', 'norms.'))}
-    # The authors keep GRN's vectors as (1, 1, 1, 4C)
-    return {n: t.flatten() if '.grn.' in n else t for n, t in state.items()}
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model inside of what distributes it, or augments at test time."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.get_submodule('module')
+    return model
 
 
-def _is_stage_past(name: str, num_stages: int) -> bool:
-    part, index, *_ = name.split('.')
-    return part in ('downsample_layers', 'stages') and int(index) >= num_stages
-
-
-def _some(names: set[str], limit: int = 3) -> str:
-    if not names:
-        return 'nothing'
-    listed = ', '.join(sorted(names)[:limit])
-    return f'{len(names)} tensors ({listed}{", ..." if len(names) > limit else ""})'
+def _fill(model: nn.Module, fit: Fit, source: str) -> str:
+    model.load_state_dict(fit.state, strict=False)  # checked above, fresh ones aside
+    report = fit.report(source)
+    MMLogger.get_current_instance().info(report)
+    return report

@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
+from mmconvnext.checkpoints.locate import locate
 from mmconvnext.datasets.checks import check_paths
 from mmconvnext.engine import config, machine
 from mmconvnext.engine.scale_down import scale_down
@@ -74,6 +75,8 @@ def configure_training(
     check_paths(cfg, ('train_dataloader', 'val_dataloader'), config.is_segmentation(cfg))
     if pretrained is not None:
         config.set_pretrained(cfg, pretrained)
+    elif cfg.load_from:
+        config.set_pretrained(cfg, 'none')  # the checkpoint holds the backbone too
     if resume is not None:
         _resume(cfg, resume)
     if auto_scale_lr:
@@ -87,7 +90,7 @@ def configure_test(
 
     Args:
         cfg: Changed in place.
-        checkpoint: Of a whole detector or segmentor, as training saves it.
+        checkpoint: Of a whole detector or segmentor; see :func:`mmconvnext.checkpoints.locate.locate`.
         tta: Whether to test with the config's test-time augmentation.
         out: Where to write the results: for a detector a pickle file, for a segmentor a folder of label maps.
         show_dir: A folder for pictures, ground truth on the left and result on the right.
@@ -97,10 +100,8 @@ def configure_test(
     """
     segmentation = config.is_segmentation(cfg)
     check_paths(cfg, ('test_dataloader',), segmentation)
-    if not Path(checkpoint).is_file():
-        raise ValueError(f'there is no checkpoint {checkpoint}.')
     config.set_pretrained(cfg, 'none')  # the checkpoint holds the whole model
-    cfg.load_from, cfg.resume = checkpoint, False
+    cfg.load_from, cfg.resume = str(locate(checkpoint)), False
     if out and segmentation:
         cfg.test_evaluator.output_dir = out
     elif out:

@@ -8,19 +8,48 @@ from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner, find_latest_checkpoint
 
+from mmconvnext.checkpoints.fit import fit_detector
+from mmconvnext.checkpoints.load import unwrap
+from mmconvnext.checkpoints.locate import locate
+from mmconvnext.checkpoints.read import read_file, tensors_in
 from mmconvnext.engine import console, machine, report
 
 PICTURES = 6  # drawn after a training
 
 
 class QuietRunner(Runner):
-    """MMEngine's runner, whose long listings go to the log file only."""
+    """MMEngine's runner, whose long listings go to the log file only, and which loads a checkpoint whole or not at all.
+
+    Attributes:
+        strict (bool): Whether a checkpoint must fill the heads too. A training that starts from another one has heads
+            of its own.
+    """
+
+    strict = True
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Builds the logger and filters what it prints."""
         logger = super().build_logger(*args, **kwargs)
         console.leave_listings_to_the_file(logger)
         return logger
+
+    def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Loads a detector or segmentor whose backbone may have the names of any dialect.
+
+        MMEngine's own options are without effect: files are read on the CPU, and only safely.
+
+        Raises:
+            CheckpointError: If it cannot be read or does not fit; the model is as it was then.
+        """
+        content = read_file(locate(filename))
+        model = unwrap(self.model)
+        fit = fit_detector(model, tensors_in(content, filename), filename, strict=self.strict)
+        content = {**content, 'state_dict': fit.state}
+        self.call_hook('after_load_checkpoint', checkpoint=content)  # averaged weights may take the place of these
+        model.load_state_dict(content['state_dict'], strict=False)
+        self._has_loaded = True
+        self.logger.info(fit.report(filename))
+        return content
 
 
 def train(cfg: Config) -> dict[str, float]:
@@ -33,9 +62,10 @@ def train(cfg: Config) -> dict[str, float]:
         The metrics of the last evaluation.
 
     Raises:
-        CheckpointError: If the backbone's pre-trained weights cannot be had or do not fit.
+        CheckpointError: If the weights to start from cannot be had or do not fit.
     """
     runner = _build_runner(cfg)
+    runner.strict = bool(cfg.resume)
     runner.train()
     train_records, val_records = report.read_scalars(runner)
     metrics = val_records[-1] if val_records else {}
@@ -62,6 +92,9 @@ def evaluate(cfg: Config, *, results: str | None = None, pictures: str | None = 
 
     Returns:
         The metrics.
+
+    Raises:
+        CheckpointError: If the checkpoint does not fit.
     """
     runner = _build_runner(cfg)
     metrics = runner.test()

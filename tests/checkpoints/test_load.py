@@ -1,105 +1,145 @@
 import copy
-import re
-from urllib.error import URLError
+from argparse import Namespace
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
+from torch.nn import functional as F
 
 from mmconvnext.backbones import ConvNeXt
 from mmconvnext.checkpoints import CheckpointError, load_pretrained
+from mmconvnext.checkpoints.network import read_network
 
 
-def official(backbone):
-    """What the authors' file of this backbone holds: no output norms, a classifier, GRN as (1, 1, 1, 4C)."""
-    state = {n: torch.randn_like(t) for n, t in backbone.state_dict().items() if not n.startswith('norm')}
-    state = {n: t[None, None, None] if '.grn.' in n else t for n, t in state.items()}
-    width = backbone.out_channels[-1]
-    state |= {'norm.weight': torch.randn(width), 'norm.bias': torch.randn(width)}
-    return state | {'head.weight': torch.randn(10, width), 'head.bias': torch.randn(10)}
+def official(network):
+    """As the authors' file has it: GRN as (1, 1, 1, 4C)."""
+    return {'model': {n: t[None, None, None] if '.grn.' in n else t for n, t in network.items()}}
 
 
-@pytest.fixture
-def backbone(toy):
-    return ConvNeXt(toy, version=2)
-
-
-def save(content, path):
-    torch.save(content, path)
-    return str(path)
-
-
-@pytest.mark.parametrize('wrap', [lambda s: s, lambda s: {'model': s}, lambda s: {'state_dict': s, 'meta': {}}])
-def test_official_file_fills_all_but_the_output_norms(backbone, tmp_path, wrap, capsys):
-    state = official(backbone)
-    before = copy.deepcopy(backbone.state_dict())
-    load_pretrained(backbone, save(wrap(state), tmp_path / 'official.pth'))
+def test_official_file_fills_all_but_the_output_norms(backbone, network, save):
+    report = load_pretrained(backbone, save(official(network)))
     for name, tensor in backbone.state_dict().items():
-        expected = before[name] if name.startswith('norm') else state[name].flatten() if 'grn' in name else state[name]
-        assert torch.equal(tensor, expected), name
+        assert torch.equal(tensor, backbone.before[name] if name.startswith('norm') else network[name]), name
+    count = len(network) - 4
+    assert f'file.pth: {count} of {count} tensors, norm0-3 fresh, norm, head left out, source official V' in report
+    assert 'unknown licence' in report
 
 
-def test_detector_file_fills_the_norms_too(backbone, tmp_path):
+def test_report_has_size_and_licence(save, caplog):
+    MMLogger.get_current_instance().addHandler(caplog.handler)
+    tiny = {n: t for n, t in ConvNeXt('tiny').state_dict().items() if not n.startswith('norm')}
+    path = save({'model': tiny}, 'convnext_tiny_1k_224.pth')
+    report = load_pretrained(ConvNeXt('tiny'), path)
+    assert report == f'{path}: 178 of 178 tensors, norm0-3 fresh, source official V1 tiny, licence MIT'
+    MMLogger.get_current_instance().removeHandler(caplog.handler)
+    assert caplog.messages == [report]
+
+
+def test_detector_file_fills_the_norms_too(backbone, save):
     state = {f'backbone.{n}': torch.randn_like(t) for n, t in backbone.state_dict().items()}
-    load_pretrained(backbone, save({'state_dict': state | {'neck.x': torch.ones(1)}}, tmp_path / 'detector.pth'))
-    for name, tensor in backbone.state_dict().items():
-        assert torch.equal(tensor, state[f'backbone.{name}'])
+    report = load_pretrained(backbone, save({'state_dict': state | {'neck.x': torch.ones(1)}}))
+    assert all(torch.equal(tensor, state[f'backbone.{name}']) for name, tensor in backbone.state_dict().items())
+    assert 'fresh' not in report
+    assert 'neck left out' in report
 
 
-def test_stages_that_are_not_built_are_left_out(toy, tmp_path):
-    path = save(official(ConvNeXt(toy)), tmp_path / 'official.pth')
-    load_pretrained(ConvNeXt(toy, out_indices=(0, 1)), path)
+def test_stages_and_norms_that_are_not_built_are_left_out(toy, version, network, save):
+    norms = {f'norm{i}.{p}': torch.randn(w) for i, w in enumerate(toy['widths']) for p in ('weight', 'bias')}
+    model = ConvNeXt(toy, version=version, out_indices=(1,))
+    report = load_pretrained(model, save(official(network | norms)))
+    assert torch.equal(model.norm1.weight, norms['norm1.weight'])
+    assert 'downsample_layers, stages, norm, head, norm0, norm2, norm3 left out' in report
 
 
-def test_init_cfg_loads_and_a_second_init_does_no_harm(toy, tmp_path):
-    state = official(ConvNeXt(toy))
-    path = save(state, tmp_path / 'official.pth')
-    model = MODELS.build(dict(type='ConvNeXt', arch=toy, init_cfg=dict(type='ConvNeXtPretrained', checkpoint=path)))
+def test_final_norm(backbone, network, save):
+    report = load_pretrained(backbone, save(official(network)), final_norm=True)
+    assert torch.equal(backbone.norm3.weight, network['norm.weight'])
+    assert torch.equal(backbone.norm3.bias, network['norm.bias'])
+    assert torch.equal(backbone.norm2.bias, backbone.before['norm2.bias'])
+    assert 'norm0-2 fresh' in report
+    assert 'norm3 from the final norm' in report
+
+
+@pytest.mark.parametrize(('policy', 'channels'), [*(('repeat', n) for n in (1, 2, 4, 6, 10)), ('zero', 4), ('zero', 6)])
+def test_stem_gives_grey_images_the_same_response(toy, version, network, save, channels, policy):
+    model = ConvNeXt(toy, version=version, in_channels=channels)
+    report = load_pretrained(model, save(official(network)), adapt_stem=policy)
+    assert f"stem from 3 to {channels} channels by '{policy}'" in report
+    old, new = network['downsample_layers.0.0.weight'], model.downsample_layers[0][0].weight
+    grey = torch.randn(2, 1, 8, 8)
+    before, after = (F.conv2d(grey.repeat(1, w.shape[1], 1, 1), w, stride=4) for w in (old, new))
+    if policy == 'zero':
+        assert torch.equal(new[:, :3], old)
+        assert not new[:, 3:].any()
+    else:
+        torch.testing.assert_close(after, before)
+
+
+def test_half_precision_files_load_as_the_backbones_type(backbone, network, save):
+    load_pretrained(backbone, save({n: t.half() for n, t in network.items()}))
+    assert backbone.stages[0][0].pwconv1.weight.dtype == torch.float32
+
+
+def test_key_chooses_among_several_entries(backbone, network, save):
+    ema = {n: t + 1 for n, t in network.items()}
+    path = save({'model': network, 'model_ema': ema, 'students': {'best': ema}})
+    for key, expected in ((None, network), ('model_ema', ema), ('students.best', ema)):
+        load_pretrained(backbone, path, key=key)
+        name = 'stages.0.0.dwconv.weight'
+        assert torch.equal(backbone.state_dict()[name], expected[name])
+
+
+def test_prefix_chooses_among_several_networks(backbone, network, save):
+    teacher = {f'teacher.backbone.{n}': t + 1 for n, t in network.items()}
+    path = save({f'student.backbone.{n}': t for n, t in network.items()} | teacher)
+    load_pretrained(backbone, path, prefix='teacher.backbone')
+    assert torch.equal(backbone.stages[0][0].norm.bias, network['stages.0.0.norm.bias'] + 1)
+
+
+def test_training_programs_keep_their_arguments_beside_the_weights(backbone, network, save):
+    load_pretrained(backbone, save({'model': network, 'args': Namespace(lr=4e-3), 'epoch': 299}))
+
+
+def test_a_model_pickled_whole_needs_to_be_trusted(backbone, network, save):
+    donor = copy.deepcopy(backbone)
+    path = save({'model': donor})
+    with pytest.raises(CheckpointError, match=r'allow_pickle=True'):
+        load_pretrained(backbone, path)
+    load_pretrained(backbone, path, allow_pickle=True)
+
+
+@pytest.mark.parametrize('kind', ['ConvNeXtPretrained', 'Pretrained'])
+@pytest.mark.parametrize('as_list', [False, True])
+def test_init_cfg_loads_and_a_second_init_does_no_harm(toy, version, network, save, kind, as_list):
+    init_cfg = dict(type=kind, checkpoint=save(official(network)), map_location='cpu')
+    model = MODELS.build(dict(type='ConvNeXt', arch=toy, version=version, init_cfg=[init_cfg] if as_list else init_cfg))
     for _ in range(2):
         model.init_weights()
-        assert torch.equal(model.stages[2][1].gamma, state['stages.2.1.gamma'])
+        assert torch.equal(model.stages[2][1].dwconv.weight, network['stages.2.1.dwconv.weight'])
 
 
-@pytest.mark.parametrize(
-    ('damage', 'words'),
-    [
-        (lambda s: s.pop('stages.1.0.dwconv.weight'), '1 tensors (stages.1.0.dwconv.weight) missing'),
-        (lambda s: s.update({'stages.1.7.gamma': torch.ones(1)}), '1 tensors (stages.1.7.gamma) left over'),
-        (lambda s: s.update({'stages.0.0.norm.weight': torch.ones(5)}), 'is (5,) there and (4,) here'),
-    ],
-)
-def test_misfit_is_named_and_changes_nothing(backbone, tmp_path, damage, words):
-    state = official(backbone)
-    damage(state)
-    before = copy.deepcopy(backbone.state_dict())
-    with pytest.raises(CheckpointError, match=re.escape(words)):
-        load_pretrained(backbone, save(state, tmp_path / 'damaged.pth'))
-    assert all(torch.equal(t, before[n]) for n, t in backbone.state_dict().items())
+def test_init_cfg_passes_its_options_and_its_errors(toy, version, network, save):
+    state = {f'student.{n}': t for n, t in network.items()} | {f'teacher.{n}': t for n, t in network.items()}
+    options = dict(checkpoint=save(state), prefix='teacher.', final_norm=True)
+    model = ConvNeXt(toy, version=version, init_cfg=dict(type='ConvNeXtPretrained', **options))
+    model.init_weights()
+    assert torch.equal(model.norm3.weight, network['norm.weight'])
+    with pytest.raises(CheckpointError, match='2 ConvNeXts, under student'):
+        ConvNeXt(
+            toy, version=version, init_cfg=dict(type='Pretrained', checkpoint=options['checkpoint'])
+        ).init_weights()
 
 
-def test_missing_file_and_unreachable_address_say_both_ways_on(backbone, tmp_path, monkeypatch):
-    def unreachable(url, path):
-        raise URLError('no route to host')
-
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', unreachable)
-    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
-    for checkpoint in (str(tmp_path / 'none.pth'), 'https://example.invalid/convnext.pth'):
-        with pytest.raises(CheckpointError, match=r'--pretrained PATH.*--pretrained none'):
-            load_pretrained(backbone, checkpoint)
+def test_network_is_read_from_any_backbone(toy, version):
+    network = read_network(ConvNeXt(toy, version=version, in_channels=5, out_indices=(1, 2)).state_dict())
+    assert network.arch.depths == toy['depths'][:3]
+    assert network.arch.widths == toy['widths'][:3]
+    assert (network.version, network.layer_scale, network.in_channels) == (version, version == 1, 5)
 
 
-def test_file_in_the_cache_needs_no_network(toy, tmp_path, monkeypatch):
-    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
-    monkeypatch.setattr(torch.hub, 'download_url_to_file', None)
-    (tmp_path / 'hub/checkpoints').mkdir(parents=True)
-    save(official(ConvNeXt(toy)), tmp_path / 'hub/checkpoints/convnext.pth')
-    load_pretrained(ConvNeXt(toy), 'https://example.invalid/convnext.pth')
-
-
-def test_files_that_are_no_checkpoints(backbone, tmp_path):
-    page = tmp_path / 'page.pth'
-    page.write_text('<html>404</html>')
-    with pytest.raises(CheckpointError, match='not a checkpoint that can be read safely'):
-        load_pretrained(backbone, str(page))
-    with pytest.raises(CheckpointError, match='no dictionary of tensors'):
-        load_pretrained(backbone, save([1, 2], tmp_path / 'list.pth'))
+@pytest.mark.parametrize('arch', ['atto', 'tiny', 'base'])
+def test_network_is_called_by_its_size(arch, version):
+    with torch.device('meta'):
+        network = read_network(ConvNeXt(arch, version=version).state_dict())
+    assert str(network) == f'V{version} {arch}'

@@ -1,0 +1,119 @@
+import re
+import runpy
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mmconvnext.backbones import ConvNeXt
+from mmconvnext.checkpoints import CheckpointError, convert, convert_file, load_pretrained
+from mmconvnext.checkpoints.dialects import TARGETS
+
+
+def targets(version):
+    return [target for target in TARGETS if version == 1 or target != 'torchvision']
+
+
+def test_through_every_dialect_and_back_is_bit_exact(network, version):
+    state = network
+    for target in (*targets(version), *targets(version)[::-1]):
+        state = convert(state, target).state
+        again = convert(convert(state, 'official').state, target).state
+        assert again.keys() == state.keys()
+        assert all(torch.equal(again[name], tensor) for name, tensor in state.items())
+    assert state.keys() == network.keys()
+    assert all(torch.equal(state[name], tensor) for name, tensor in network.items())
+
+
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_files(network, version, save, tmp_path, backbone, suffix):
+    source = save({'model': network}, 'source.pth')
+    for target in targets(version):
+        line = convert_file(source, tmp_path / f'{target}{suffix}', target)
+        assert f'{target}{suffix}: {len(network)} tensors, ' in line
+        assert 'left out' not in line
+        load_pretrained(backbone, tmp_path / f'{target}{suffix}')
+        assert torch.equal(backbone.stages[2][3].pwconv2.weight, network['stages.2.3.pwconv2.weight'])
+    assert {p.stem for p in tmp_path.iterdir()} == {'source', *targets(version)}  # no temporary file is left
+
+
+def test_files_look_as_their_readers_expect(network, save, tmp_path, version):
+    source = save({'model': network}, 'source.pth')
+    for target, wrapper in (('official', 'model'), ('mmpretrain', 'state_dict'), ('mmconvnext', 'state_dict')):
+        convert_file(source, tmp_path / 'out.pth', target, force=True)
+        assert list(torch.load(tmp_path / 'out.pth')) == [wrapper]
+    convert_file(source, tmp_path / 'out.pth', 'timm', force=True)
+    assert 'stem.0.weight' in torch.load(tmp_path / 'out.pth')
+    convert_file(source, tmp_path / 'out.safetensors', 'hf')
+    home = 'convnext' if version == 1 else 'convnextv2'
+    assert f'{home}.embeddings.patch_embeddings.weight' in load_file(tmp_path / 'out.safetensors')
+
+
+def test_one_network_of_several(network, save, tmp_path, backbone):
+    both = {f'{who}.{n}': t + i for n, t in network.items() for i, who in enumerate(('student', 'teacher'))}
+    out = tmp_path / 'out.pth'
+    convert_file(save({'best': both}, 'source.pth'), out, 'timm', key='best', prefix='teacher')
+    load_pretrained(backbone, out)
+    assert torch.equal(backbone.stages[0][0].norm.bias, network['stages.0.0.norm.bias'] + 1)
+
+
+def test_types_are_kept(network):
+    half = {name: tensor.bfloat16() for name, tensor in network.items()}
+    assert {tensor.dtype for tensor in convert(half, 'timm').state.values()} == {torch.bfloat16}
+
+
+def test_nothing_is_replaced_or_half_written(network, save, tmp_path, monkeypatch):
+    source = save({'model': network}, 'source.pth')
+    out = tmp_path / 'out.pth'
+    out.write_text('precious')
+    with pytest.raises(CheckpointError, match=r'out.pth is there already; --force'):
+        convert_file(source, out, 'timm')
+
+    def full(*args):
+        raise OSError('No space left on device')
+
+    monkeypatch.setattr(torch, 'save', full)
+    with pytest.raises(OSError, match='No space'):
+        convert_file(source, out, 'timm', force=True)
+    assert out.read_text() == 'precious'
+    assert {p.name for p in tmp_path.iterdir()} == {'source.pth', 'out.pth'}
+
+
+@pytest.mark.parametrize('version', [2], indirect=True)
+def test_what_a_dialect_does_not_have_is_an_error(network):
+    with pytest.raises(CheckpointError, match=r'is V2 .*; torchvision has no place for 16 tensors \(stages.0.0.grn'):
+        convert(network, 'torchvision')
+    with pytest.raises(CheckpointError, match="'onnx' is no dialect to convert to; choose from mmconvnext, official"):
+        convert(network, 'onnx')
+
+
+def test_output_norms_without_a_place_are_named(toy, version):
+    converted = convert(ConvNeXt(toy, version=version).state_dict(), 'timm')
+    assert converted.left_out == [f'norm{i}.{p}' for i in range(4) for p in ('bias', 'weight')]
+    assert not convert(ConvNeXt(toy, version=version).state_dict(), 'mmpretrain').left_out
+
+
+def test_damaged_networks_are_not_converted(network, toy):
+    with pytest.raises(CheckpointError, match=r'stages.1.0.dwconv.weight\) missing'):
+        convert({n: t for n, t in network.items() if n != 'stages.1.0.dwconv.weight'}, 'timm')
+    with pytest.raises(CheckpointError, match='has 2 stages; only a network of all four'):
+        convert(ConvNeXt(toy, out_indices=(1,)).state_dict(), 'timm')
+
+
+def test_command_line(network, save, root, tmp_path, monkeypatch, capsys):
+    source, out = save({'model': network}, 'source.pth'), str(tmp_path / 'out.safetensors')
+
+    def run(path, *arguments):
+        monkeypatch.setattr(sys, 'argv', [path, *arguments])
+        runpy.run_path(path, run_name='__main__')
+        return capsys.readouterr().out
+
+    tool = str(root / 'tools/convert_checkpoint.py')
+    assert f'out.safetensors: {len(network)} tensors, timm V' in run(tool, source, out, '--to', 'timm')
+    with pytest.raises(SystemExit) as ended:
+        run(tool, source, out, '--to', 'timm')
+    assert ended.value.code == 2
+    assert re.fullmatch(r'error: .*out.safetensors is there already.*\n', capsys.readouterr().err)
+    assert 'names    timm\n' in run(str(root / 'mmconvnext/checkpoints/__main__.py'), 'inspect', out)
+    assert 'convnext_tiny.in1k ' in run(str(root / 'mmconvnext/checkpoints/__main__.py'), 'list')

@@ -1,0 +1,238 @@
+"""Whole detectors and segmentors: those of the authors, of MMDetection's zoo, and of training here."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+from mmconvnext.backbones import ConvNeXt
+from mmconvnext.checkpoints import CheckpointError, convert, load_detector, load_pretrained
+from mmconvnext.checkpoints.fit import fit_detector
+from mmconvnext.engine.config import follow_backbone
+from tests.conftest import ROOT, TOY
+
+WEIGHT_AND_BIAS = ('weight', 'bias')
+BATCH_NORM = ('weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked')
+
+
+def authors_backbone(depths):
+    """Names in object_detection/mmdet/models/backbones/convnext.py and semantic_segmentation/backbone/convnext.py."""
+    for i, depth in enumerate(depths):
+        for k in (0, 1):
+            yield from (f'downsample_layers.{i}.{k}.{p}' for p in WEIGHT_AND_BIAS)
+        for j in range(depth):
+            yield f'stages.{i}.{j}.gamma'
+            for layer in ('dwconv', 'norm', 'pwconv1', 'pwconv2'):
+                yield from (f'stages.{i}.{j}.{layer}.{p}' for p in WEIGHT_AND_BIAS)
+        yield from (f'norm{i}.{p}' for p in WEIGHT_AND_BIAS)
+
+
+def plain(*layers):
+    return [f'{layer}.{p}' for layer in layers for p in WEIGHT_AND_BIAS]
+
+
+def with_batch_norm(*layers):
+    return [f'{layer}.conv.weight' for layer in layers] + [f'{layer}.bn.{p}' for layer in layers for p in BATCH_NORM]
+
+
+def detector_parts():
+    """Neck and RPN of MMDetection 2, with the authors' settings."""
+    fpn = [f'neck.{convs}.{i}.conv' for convs in ('lateral_convs', 'fpn_convs') for i in range(4)]
+    return plain(*fpn, 'rpn_head.rpn_conv', 'rpn_head.rpn_cls', 'rpn_head.rpn_reg')
+
+
+def mask_head(name):
+    return plain(*(f'{name}.convs.{i}.conv' for i in range(4)), f'{name}.upsample', f'{name}.conv_logits')
+
+
+def mask_rcnn():
+    head = 'roi_head.bbox_head'
+    fcs = plain(f'{head}.shared_fcs.0', f'{head}.shared_fcs.1', f'{head}.fc_cls', f'{head}.fc_reg')
+    return [*detector_parts(), *fcs, *mask_head('roi_head.mask_head')]
+
+
+def cascade_mask_rcnn():
+    names = detector_parts()
+    for stage in range(3):
+        head = f'roi_head.bbox_head.{stage}'
+        names += with_batch_norm(*(f'{head}.shared_convs.{i}' for i in range(4)))
+        names += plain(f'{head}.shared_fcs.0', f'{head}.fc_cls', f'{head}.fc_reg')
+        names += mask_head(f'roi_head.mask_head.{stage}')
+    return names
+
+
+def upernet():
+    """Heads of MMSegmentation 0."""
+    head = 'decode_head'
+    pyramid = [f'{head}.psp_modules.{i}.1' for i in range(4)]
+    laterals = [f'{head}.{convs}.{i}' for convs in ('lateral_convs', 'fpn_convs') for i in range(3)]
+    convs = with_batch_norm(*pyramid, f'{head}.bottleneck', *laterals, f'{head}.fpn_bottleneck')
+    return [*convs, *with_batch_norm('auxiliary_head.convs.0'), *plain(f'{head}.conv_seg', 'auxiliary_head.conv_seg')]
+
+
+MODELS_OF_THE_AUTHORS = {
+    'detection/mask_rcnn_convnext_t_3x.py': mask_rcnn,
+    'detection/cascade_convnext_t_3x.py': cascade_mask_rcnn,
+    'segmentation/upernet_convnext_t_160k.py': upernet,
+}
+
+
+def build(path, *, device='cpu', **backbone):
+    """The model of a config, with another backbone if need be."""
+    cfg = Config.fromfile(ROOT / 'configs' / path)
+    init_default_scope(cfg.default_scope)
+    cfg.model.backbone.init_cfg = None
+    cfg.model.backbone.update(backbone)
+    follow_backbone(cfg.model)
+    with torch.device(device):
+        return MODELS.build(cfg.model)
+
+
+@pytest.mark.parametrize('path', MODELS_OF_THE_AUTHORS, ids=lambda path: path.split('/')[1].split('_')[0])
+def test_authors_names_fill_the_configs_model(path):
+    model = build(path, device='meta')
+    names = [f'backbone.{n}' for n in authors_backbone((3, 3, 9, 3))] + MODELS_OF_THE_AUTHORS[path]()
+    wanted = model.state_dict()
+    assert sorted(names) == sorted(wanted)
+    # Values matter to the check too, and the meta device has none
+    tensors = {name: torch.zeros((), dtype=t.dtype).expand(t.shape) for name, t in wanted.items()}
+    fit = fit_detector(model, tensors, 'file')
+    assert fit.state.keys() == wanted.keys()
+    assert not fit.fresh
+    assert not fit.left_out
+    assert fit.origin == 'source official V1 tiny, unknown licence'
+
+
+@pytest.fixture(scope='module')
+def donor():
+    """A toy Mask R-CNN, and its tensors, no two alike."""
+    model = build('detection/mask_rcnn_convnext_t_3x.py', arch=TOY)
+    return model, {name: torch.randn_like(tensor) for name, tensor in model.state_dict().items()}
+
+
+@pytest.fixture
+def detector(donor):
+    model = copy.deepcopy(donor[0])
+    model.before = copy.deepcopy(model.state_dict())
+    return model
+
+
+@pytest.fixture
+def state(donor):
+    return dict(donor[1])
+
+
+def unchanged(model):
+    return all(torch.equal(tensor, model.before[name]) for name, tensor in model.state_dict().items())
+
+
+def filled(model, state):
+    return all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.'])
+def test_file_of_mmdetection_2(detector, state, save, prefix):
+    averages = {f'ema_{name.replace(".", "_")}': torch.zeros_like(tensor) for name, tensor in state.items()}
+    old = {f'{prefix}{name}': tensor for name, tensor in (state | ({} if prefix else averages)).items()}
+    old |= {} if prefix else {'data_preprocessor.mean': torch.zeros(3, 1, 1)}
+    report = load_detector(detector, save({'state_dict': old, 'meta': {'mmdet_version': '2.11.0'}}))
+    assert filled(detector, state)
+    assert f'{len(state)} of {len(state)} tensors, ' in report
+    assert 'source official V1' in report
+    assert prefix or f'{len(state) + 1} tensors (data_preprocessor.mean, ...) left out' in report
+
+
+def test_backbone_of_mmpretrain(detector, state, save):
+    """As MMDetection's own zoo has it."""
+    backbone = {n.removeprefix('backbone.'): t for n, t in state.items() if n.startswith('backbone.')}
+    names = {'dwconv': 'depthwise_conv', 'pwconv': 'pointwise_conv'}
+    for ours, theirs in names.items():
+        backbone = {n.replace(ours, theirs): t for n, t in backbone.items()}
+    rest = {n: t for n, t in state.items() if not n.startswith('backbone.')}
+    report = load_detector(detector, save({'state_dict': rest | {f'backbone.{n}': t for n, t in backbone.items()}}))
+    assert filled(detector, state)
+    assert 'source MMPretrain V1' in report
+
+
+def test_files_without_counts_of_batches(save):
+    model = build('segmentation/upernet_convnext_t_160k.py', arch=TOY)
+    state = {n: torch.randn_like(t) for n, t in model.state_dict().items() if not n.endswith('num_batches_tracked')}
+    assert f'{len(state)} of {len(state)} tensors' in load_detector(model, save(state))
+    assert torch.equal(model.decode_head.bottleneck.bn.running_var, state['decode_head.bottleneck.bn.running_var'])
+
+
+def test_detector_as_source_of_a_backbone(state, save, toy):
+    model = ConvNeXt(toy)
+    report = load_pretrained(model, save({'state_dict': state}))
+    assert torch.equal(model.norm3.weight, state['backbone.norm3.weight'])
+    assert 'neck, rpn_head, roi_head left out' in report
+
+
+def other_classes(state):
+    for name in ('roi_head.bbox_head.fc_cls', 'roi_head.bbox_head.fc_reg', 'roi_head.mask_head.conv_logits'):
+        for p in WEIGHT_AND_BIAS:
+            state[f'{name}.{p}'] = state[f'{name}.{p}'][:4].clone()
+
+
+def test_other_classes_stay_fresh_only_if_asked_for(detector, state, save):
+    other_classes(state)
+    path = save({'state_dict': state})
+    with pytest.raises(CheckpointError, match=r'6 tensors \(roi_head.bbox_head.fc_cls.bias, .* of other shapes'):
+        load_detector(detector, path)
+    assert unchanged(detector)
+    report = load_detector(detector, path, strict=False)
+    assert f'{len(state) - 6} of {len(state)} tensors, roi_head.bbox_head.fc_cls, ' in report
+    assert 'roi_head.bbox_head.fc_reg, roi_head.mask_head.conv_logits fresh, roi_head left out' in report
+    assert torch.equal(detector.roi_head.bbox_head.fc_cls.bias, detector.before['roi_head.bbox_head.fc_cls.bias'])
+    assert torch.equal(detector.neck.fpn_convs[0].conv.weight, state['neck.fpn_convs.0.conv.weight'])
+
+
+def drop(prefix):
+    return lambda s: [s.pop(name) for name in list(s) if name.startswith(prefix)]
+
+
+@pytest.mark.parametrize(
+    ('damage', 'words'),
+    [
+        (drop('backbone.norm1'), r'lacks 2 tensors \(norm1.bias, norm1.weight\) of backbone, the norms of its outputs'),
+        (drop('backbone.stages.0.0.gamma'), r'stages.0.0.gamma\) missing'),
+        (drop('neck.'), r'16 tensors \(neck.* missing'),
+        (drop('backbone.'), 'no ConvNeXt that is known here'),
+        (lambda s: s.update({'bbox_head.x': torch.ones(1)}), r'bbox_head.x\) left over'),
+        (lambda s: s['neck.fpn_convs.0.conv.bias'].fill_(float('nan')), 'values of neck.fpn_convs.0.conv.bias are NaN'),
+    ],
+)
+def test_misfits_change_nothing(detector, state, save, damage, words):
+    state = {name: tensor.clone() for name, tensor in state.items()}
+    damage(state)
+    with pytest.raises(CheckpointError, match=words):
+        load_detector(detector, save({'state_dict': state}))
+    assert unchanged(detector)
+
+
+def test_backbone_alone_is_no_detector(detector, state, save):
+    backbone = {n.removeprefix('backbone.'): t for n, t in state.items() if n.startswith('backbone.')}
+    path = save({'model': backbone})
+    with pytest.raises(CheckpointError, match=rf'is official V1 .* alone.*no detector.*--pretrained {path}'):
+        load_detector(detector, path)
+    with pytest.raises(CheckpointError, match='Linear has no ConvNeXt'):
+        load_detector(torch.nn.Linear(1, 1), path)
+
+
+def test_other_size_is_named(state, save):
+    model = build('detection/mask_rcnn_convnext_t_3x.py', arch='atto', device='meta')
+    with pytest.raises(CheckpointError, match=r'and the backbone is V1 atto. It fits with arch='):
+        load_detector(model, save({'state_dict': state}))
+
+
+def test_conversion_keeps_a_detector_whole(detector, state):
+    old = {f'module.{name}': tensor for name, tensor in state.items()}
+    converted = convert(old, 'mmconvnext')
+    assert converted.state.keys() == state.keys()
+    detector.load_state_dict(converted.state)
+    assert not converted.left_out
+    backbone = convert(old, 'official')
+    assert all(name.split('.')[0].rstrip('0123') in ('downsample_layers', 'stages', 'norm') for name in backbone.state)
+    assert len(backbone.left_out) == len([name for name in state if not name.startswith('backbone.')])
