@@ -12,7 +12,7 @@ model = dict(
     backbone=dict(
         init_cfg=dict(
             type='ConvNeXtPretrained',
-            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_tiny_1k_224.pth',
+            checkpoint='convnext_tiny.in1k',
         )
     ),
     test_cfg=dict(mode='slide', crop_size=crop_size, stride=(341, 341)),
