@@ -1,5 +1,5 @@
-# DINO with four scales, 12 epochs: the settings of arXiv 2203.03605 with our layer-wise decay in place of its 0.1 for the
-# backbone; no figure is published for it
+# DINO with four scales, 12 epochs: the settings of arXiv 2203.03605, with layer-wise decay in place of its 0.1 for the
+# whole backbone; no figure is published for it
 _base_ = [
     '../_base_/models/dino_convnext.py',
     '../_base_/datasets/coco_detection.py',

@@ -1,4 +1,5 @@
-# ConvNeXt, arXiv 2201.03545, table 4: mIoU 49.1 single-scale, 49.9 multi-scale; 122 M parameters, 1170 G MACs at 2048x512
+# ConvNeXt, arXiv 2201.03545, table 4: mIoU 49.1 single-scale, 49.9 multi-scale;
+# 122 M parameters, 1170 G MACs at 2048x512
 _base_ = './upernet_convnext_t_160k.py'
 
 model = dict(

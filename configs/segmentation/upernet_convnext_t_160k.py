@@ -1,4 +1,5 @@
-# ConvNeXt, arXiv 2201.03545, table 4: mIoU 46.0 single-scale, 46.7 multi-scale; 60 M parameters, 939 G MACs at 2048x512
+# ConvNeXt, arXiv 2201.03545, table 4: mIoU 46.0 single-scale, 46.7 multi-scale;
+# 60 M parameters, 939 G MACs at 2048x512
 _base_ = [
     '../_base_/models/upernet_convnext.py',
     '../_base_/datasets/ade20k.py',

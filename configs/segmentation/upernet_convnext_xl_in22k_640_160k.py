@@ -1,4 +1,5 @@
-# ConvNeXt, arXiv 2201.03545, table 4: mIoU 53.6 single-scale, 54.0 multi-scale; 391 M parameters, 3335 G MACs at 2560x640
+# ConvNeXt, arXiv 2201.03545, table 4: mIoU 53.6 single-scale, 54.0 multi-scale;
+# 391 M parameters, 3335 G MACs at 2560x640
 _base_ = './upernet_convnext_b_in22k_640_160k.py'
 
 model = dict(

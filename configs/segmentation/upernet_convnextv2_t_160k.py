@@ -1,5 +1,5 @@
-# ConvNeXt V2 under V1's UperNet recipe. The V2 paper (arXiv 2301.00808) did not release its segmentation settings: what is
-# set here and in the other V2 segmentation configs is ours
+# ConvNeXt V2 under V1's UperNet recipe. The V2 paper (arXiv 2301.00808) did not release its segmentation settings: what
+# is set here and in the other V2 segmentation configs is ours
 _base_ = './upernet_convnext_t_160k.py'
 
 model = dict(

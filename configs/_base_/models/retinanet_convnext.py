@@ -15,9 +15,7 @@ model = dict(
         # The authors' value for fine-tuning; a pre-trained layer scale is loaded over it
         layer_scale_init_value=1.0,
     ),
-    neck=dict(
-        type='FPN', in_channels=[192, 384, 768], out_channels=256, add_extra_convs='on_input', num_outs=5
-    ),
+    neck=dict(type='FPN', in_channels=[192, 384, 768], out_channels=256, add_extra_convs='on_input', num_outs=5),
     bbox_head=dict(
         type='RetinaHead',
         num_classes=80,
