@@ -10,7 +10,7 @@ model = dict(
     backbone=dict(
         init_cfg=dict(
             type='ConvNeXtPretrained',
-            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_tiny_1k_224.pth',
+            checkpoint='convnext_tiny.in1k',
         )
     )
 )

@@ -1,4 +1,5 @@
-# ConvNeXt, arXiv 2201.03545, table 4: mIoU 46.0 single-scale, 46.7 multi-scale; 60 M parameters, 939 G MACs at 2048x512
+# ConvNeXt, arXiv 2201.03545, table 4: mIoU 46.0 single-scale, 46.7 multi-scale;
+# 60 M parameters, 939 G MACs at 2048x512
 _base_ = [
     '../_base_/models/upernet_convnext.py',
     '../_base_/datasets/ade20k.py',
@@ -12,7 +13,7 @@ model = dict(
     backbone=dict(
         init_cfg=dict(
             type='ConvNeXtPretrained',
-            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_tiny_1k_224.pth',
+            checkpoint='convnext_tiny.in1k',
         )
     ),
     test_cfg=dict(mode='slide', crop_size=crop_size, stride=(341, 341)),

@@ -10,15 +10,21 @@ from typing import NoReturn
 import torchvision
 
 from mmconvnext.compat.compiled_mmcv import how_to_compile
+from mmconvnext.compat.ops.focal_loss import sigmoid_focal_loss_backward, sigmoid_focal_loss_forward
+from mmconvnext.compat.ops.ms_deform_attn import ms_deform_attn_backward, ms_deform_attn_forward
 from mmconvnext.compat.ops.nms import nms, softnms
 from mmconvnext.compat.ops.roi_align import roi_align_backward, roi_align_forward
 
 __all__ = [
     'get_compiler_version',
     'get_compiling_cuda_version',
+    'ms_deform_attn_backward',
+    'ms_deform_attn_forward',
     'nms',
     'roi_align_backward',
     'roi_align_forward',
+    'sigmoid_focal_loss_backward',
+    'sigmoid_focal_loss_forward',
     'softnms',
 ]
 
@@ -41,7 +47,8 @@ def __getattr__(name: str) -> Callable[..., NoReturn]:
     def missing_operator(*args: object, **kwargs: object) -> NoReturn:
         raise NotImplementedError(
             f"The model needs mmcv's operator {name!r}. The mmcv installed here has no compiled "
-            'operators, and mmconvnext replaces only NMS, soft-NMS and RoIAlign. Choose a model that '
+            'operators, and mmconvnext replaces only NMS, soft-NMS, RoIAlign, sigmoid focal loss and deformable '
+            'attention. Choose a model that '
             f'does not need it, or an mmcv that has it. {how_to_compile()}'
         )
 

@@ -1,0 +1,11 @@
+_base_ = './upernet_convnextv2_t_160k.py'
+
+model = dict(
+    backbone=dict(
+        arch='nano',
+        drop_path_rate=0.2,  # ours: between atto and tiny
+        init_cfg=dict(checkpoint='convnextv2_nano.fcmae_ft_in1k'),
+    ),
+    decode_head=dict(in_channels=[80, 160, 320, 640]),
+    auxiliary_head=dict(in_channels=320),
+)

@@ -1,0 +1,11 @@
+# ConvNeXt V2 under V1's UperNet recipe. The V2 paper (arXiv 2301.00808) did not release its segmentation settings: what
+# is set here and in the other V2 segmentation configs is ours
+_base_ = './upernet_convnext_t_160k.py'
+
+model = dict(
+    backbone=dict(
+        version=2,
+        layer_scale_init_value=None,  # V2 has none
+        init_cfg=dict(checkpoint='convnextv2_tiny.fcmae_ft_in1k'),
+    )
+)
