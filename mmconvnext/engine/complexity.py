@@ -46,8 +46,11 @@ def measure(cfg: Config) -> Complexity:
             else:
                 width, height = DETECTION_SIZE
                 features = model.extract_feat(torch.empty(1, 3, height, width))
-                model.rpn_head(features)
-                _run_roi_heads(model.roi_head)
+                if hasattr(model, 'roi_head'):
+                    model.rpn_head(features)
+                    _run_roi_heads(model.roi_head)
+                else:
+                    model.bbox_head(features)
     # The counter counts a multiply-add as two operations
     return Complexity(sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2)
 

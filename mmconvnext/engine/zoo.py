@@ -6,6 +6,7 @@ It makes docs/model_zoo.md, configs/metafile.yml and so what ``mim`` shows; ``to
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from mmengine.config import Config
@@ -78,10 +79,10 @@ def page(zoo: list[Entry]) -> str:
     """docs/model_zoo.md."""
     parts = [
         '# Model zoo',
-        'Written by `python tools/verify_zoo.py`; CI fails when it is stale. Parameters (millions) and multiply-adds (billions) '
-        'are counted here, on 1280x800 with 1,000 proposals and 100 masks for detectors, and on 2048x512 (2560x640 for '
-        'crops of 640) for segmentors; in brackets the published ones. AP and mIoU are those that the authors published for '
-        'the recipe, not measured here; a dash means that nothing was published for it.',
+        'Written by `python tools/verify_zoo.py`; CI fails when it is stale. Parameters (millions) and multiply-adds '
+        '(billions) are counted here, on 1280x800 with 1,000 proposals and 100 masks for detectors, and on 2048x512 '
+        '(2560x640 for crops of 640) for segmentors; in brackets the published ones. AP and mIoU are those that the '
+        'authors published for the recipe, not measured here; a dash means that nothing was published for it.',
     ]
     for title, segmentation in (('Detection (COCO)', False), ('Segmentation (ADE20K)', True)):
         metrics = ('mIoU', 'multi-scale') if segmentation else ('box AP', 'mask AP')
@@ -94,7 +95,7 @@ def page(zoo: list[Entry]) -> str:
 
 def metafile(zoo: list[Entry]) -> str:
     """configs/metafile.yml, in the format that OpenMMLab's tools read."""
-    collections = [
+    collections: list[dict[str, Any]] = [
         dict(
             Name=f'ConvNeXt V{version}',
             Metadata={'Architecture': ['ConvNeXt'], 'Training Techniques': ['AdamW', 'Layer-wise learning-rate decay']},
@@ -103,10 +104,10 @@ def metafile(zoo: list[Entry]) -> str:
         )
         for version, url in PAPERS.items()
     ]
-    models = []
+    models: list[dict[str, Any]] = []
     for entry in zoo:
         dataset = 'ADE20K' if is_segmentation(entry.cfg) else 'COCO'
-        model = {
+        model: dict[str, Any] = {
             'Name': entry.name,
             'In Collection': f'ConvNeXt V{entry.weights.version}',
             'Config': f'configs/{entry.path.parent.name}/{entry.path.name}',

@@ -2,36 +2,41 @@
 
 import re
 
+import mmengine.registry
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from mmconvnext.backbones import resolve_arch
+from mmconvnext.checkpoints.manifest import MANIFEST
 from mmconvnext.engine.complexity import measure
 from mmconvnext.engine.config import find_backbone
 from mmconvnext.engine.tree import walk
+from mmconvnext.engine.zoo import PUBLISHED_COSTS
 from tests.conftest import ROOT
 
 CONFIGS = sorted(p for p in (ROOT / 'configs').glob('*/*.py') if p.parent.name != '_base_')
-LETTERS = dict(t='tiny', s='small', b='base', l='large', xl='xlarge')
+LETTERS = dict(a='atto', n='nano', t='tiny', s='small', b='base', l='large', xl='xlarge', h='huge')
+MODELS = dict(
+    mask='MaskRCNN',
+    cascade='CascadeRCNN',
+    faster='FasterRCNN',
+    retinanet='RetinaNet',
+    dino='DINO',
+    upernet='EncoderDecoder',
+)
 
 
 def config_ids(path):
     return path.stem
 
 
-# paper_facts: parameters in millions, multiply-adds in billions (arXiv 2201.03545, tables 3 and 4)
-PAPER = {
-    'mask_rcnn_convnext_t_3x': (48, 262),
-    'cascade_convnext_t_3x': (86, 741),
-    'upernet_convnext_t_160k': (60, 939),
-}
-
-
-@pytest.mark.parametrize('path', [p for p in CONFIGS if p.stem in PAPER], ids=config_ids)
+@pytest.mark.parametrize('path', [p for p in CONFIGS if p.stem in PUBLISHED_COSTS], ids=config_ids)
 def test_costs_are_the_papers(path):
-    params, macs = PAPER[path.stem]
+    params, macs = PUBLISHED_COSTS[path.stem]
     measured = measure(Config.fromfile(path))
-    assert measured.params / 1e6 == pytest.approx(params, abs=0.5)
+    assert measured.params / 1e6 == pytest.approx(params, rel=0.005, abs=0.5)
     assert measured.macs / 1e9 == pytest.approx(macs, rel=0.01)
 
 
@@ -39,11 +44,15 @@ def test_costs_are_the_papers(path):
 def test_config_is_what_its_name_says(path):
     cfg = Config.fromfile(path)
     backbone = find_backbone(cfg.model)
-    letter = re.search(r'convnext_([a-z]+)', path.stem)[1]
+    v2, letter = re.search(r'convnext(v2)?_([a-z]+)', path.stem).groups()
     assert backbone.arch == LETTERS[letter]
-    assert (
-        cfg.model.type
-        == {'mask': 'MaskRCNN', 'cascade': 'CascadeRCNN', 'upernet': 'EncoderDecoder'}[path.stem.split('_')[0]]
+    assert backbone.get('version', 1) == (2 if v2 else 1)
+    assert cfg.model.type == MODELS[path.stem.split('_')[0]]
+    weights = MANIFEST[backbone.init_cfg.checkpoint]
+    assert (weights.arch, weights.version) == (backbone.arch, backbone.get('version', 1))
+    assert ('in22k' in path.stem, 'dinov3' in path.stem) == (
+        weights.data == 'ImageNet-22k' and 'dino_' not in path.stem,
+        'DINOv3' in weights.data,
     )
     assert cfg.custom_imports.imports == ['mmconvnext']
     # 8 GPUs x 2 images
@@ -54,12 +63,21 @@ def test_config_is_what_its_name_says(path):
 def test_widths_written_down_are_the_backbones(path):
     # MMDetection's and MMSegmentation's own tools take them from the file
     model = Config.fromfile(path).model
-    widths = list(resolve_arch(find_backbone(model).arch).widths)
+    backbone = find_backbone(model)
+    widths = resolve_arch(backbone.arch).widths
     if 'neck' in model:
-        assert model.neck.in_channels == widths
+        assert model.neck.in_channels == [widths[i] for i in backbone.get('out_indices', range(4))]
     else:
-        assert model.decode_head.in_channels == widths
+        assert model.decode_head.in_channels == list(widths)
         assert model.auxiliary_head.in_channels == widths[2]
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=config_ids)
+def test_config_builds(path):
+    cfg = Config.fromfile(path)
+    init_default_scope(cfg.default_scope)
+    with torch.device('meta'):
+        mmengine.registry.MODELS.build(cfg.model)
 
 
 def test_detection_recipe_is_the_papers():

@@ -54,7 +54,7 @@ def test_data_root_moves_a_dataset_whatever_the_top_level_says(detector):
 
 def test_pretrained(detector):
     cfg = config.load_config(detector)
-    assert cfg.model.backbone.init_cfg.checkpoint.startswith('https://dl.fbaipublicfiles.com/convnext/')
+    assert cfg.model.backbone.init_cfg.checkpoint == 'convnext_tiny.in1k'
     config.set_pretrained(cfg, 'mine.pth')
     assert cfg.model.backbone.init_cfg == dict(type='ConvNeXtPretrained', checkpoint='mine.pth')
     config.set_pretrained(cfg, 'none')
