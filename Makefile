@@ -1,7 +1,7 @@
 # make demo            train Cascade Mask R-CNN with ConvNeXt-T on the mini data, evaluate it, draw what it finds
 # make test            run the tests
 # make test-openmmlab  run the tests on the original OpenMMLab packages
-# make lint            check style and types
+# make lint            check style and types, and that the generated pages are up to date
 # Each needs python3 (3.10 to 3.13, with venv) and make, and installs the rest into a folder of its own.
 
 PYTHON ?= python3
@@ -29,6 +29,7 @@ lint: $(INSTALLED)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(RUN) tools/verify_zoo.py --check
 
 # opencv-python needs libGL and X11, which servers lack; the headless build of the same release goes over it
 $(INSTALLED):

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from mmengine.structures import BaseDataElement
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -30,14 +31,17 @@ class Complexity:
 
 
 def measure(cfg: Config) -> Complexity:
-    """Counts a config's model, without allocating it.
+    """Counts a config's model, without allocating it if it can be helped.
 
     A detector is counted on 1280x800, with its box heads on 1,000 proposals and its mask heads on 100 detections, each
     stage of a cascade. A segmentor on its crop's short side by four times that: 2048x512 for a crop of 512. The
-    auxiliary head counts as parameters, but not as multiply-adds, since it is dropped after training.
+    auxiliary head counts as parameters, but not as multiply-adds, since it is dropped after training. Deformable
+    attention counts without its bilinear sampling.
     """
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    with torch.device('meta'):
+    is_detr = 'positional_encoding' in cfg.model
+    # A DETR computes its grids of reference points on the CPU, whatever the device
+    with torch.device('cpu' if is_detr else 'meta'):
         model = MODELS.build(cfg.model).eval()
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             if hasattr(model, 'decode_head'):
@@ -45,8 +49,11 @@ def measure(cfg: Config) -> Complexity:
                 model.decode_head(model.extract_feat(torch.empty(1, 3, crop, 4 * crop)))
             else:
                 width, height = DETECTION_SIZE
-                features = model.extract_feat(torch.empty(1, 3, height, width))
-                if hasattr(model, 'roi_head'):
+                features = model.extract_feat(torch.zeros(1, 3, height, width))
+                if is_detr:
+                    shape = dict(img_shape=(height, width), batch_input_shape=(height, width))
+                    model.forward_transformer(features, [BaseDataElement(metainfo=shape)])
+                elif hasattr(model, 'roi_head'):
                     model.rpn_head(features)
                     _run_roi_heads(model.roi_head)
                 else:
