@@ -127,7 +127,7 @@ class ConvNeXt(BaseModule):
                 f'layer_scale_init_value={layer_scale_init_value!r} contradicts version=2: ConvNeXt V2 has no layer '
                 'scale. Leave it out, or set it to None in a config that inherits it.'
             )
-        if layer_scale_init_value < 0:
+        if not layer_scale_init_value >= 0:  # nan is neither
             raise ValueError(f'layer_scale_init_value={layer_scale_init_value!r} must be 0 (no layer scale) or more.')
         if not isinstance(in_channels, int) or in_channels < 1:
             raise ValueError(f'in_channels={in_channels!r} must be a positive integer.')

@@ -100,6 +100,12 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         self.decay_type = cfg.get('decay_type', 'layer_wise')
         if self.decay_type not in DECAY_TYPES:
             raise ValueError(f'paramwise_cfg.decay_type={self.decay_type!r} must be one of {", ".join(DECAY_TYPES)}.')
+        for key, options in (cfg.get('custom_keys') or {}).items():
+            if not isinstance(options, dict) or not options or set(options) - {'lr_mult', 'decay_mult'}:
+                raise ValueError(
+                    f'paramwise_cfg.custom_keys[{key!r}]={options!r} must be a dictionary with lr_mult, decay_mult or '
+                    'both.'
+                )
         if self.base_lr is None:
             raise ValueError('layer-wise decay scales a learning rate: give the optimizer its lr.')
 

@@ -234,6 +234,7 @@ def test_registered_at_the_root_so_that_both_libraries_find_it(toy):
         (dict(version=3), '1 (layer scale) or 2'),
         (dict(version=2, layer_scale_init_value=1.0), 'V2 has no layer scale'),
         (dict(layer_scale_init_value=-1.0), '0 (no layer scale) or more'),
+        (dict(layer_scale_init_value=float('nan')), '0 (no layer scale) or more'),
         (dict(in_channels=0), 'positive integer'),
         (dict(drop_path_rate=1.0), 'less than 1'),
         (dict(out_indices=()), 'non-empty'),

@@ -149,6 +149,8 @@ def test_model_without_convnext_is_an_error():
         (dict(decay_rate=1.5), 'above 0 and at most 1'),
         (dict(decay_type='block_wise'), 'layer_wise, stage_wise'),
         (dict(norm_decay_mult=0), 'options are decay_rate'),
+        (dict(custom_keys={'head': dict(lr_multi=0.1)}), 'with lr_mult, decay_mult or both'),
+        (dict(custom_keys={'head': 0.1}), 'with lr_mult, decay_mult or both'),
     ],
 )
 def test_wrong_option_says_what_is_allowed(toy, paramwise, words):
