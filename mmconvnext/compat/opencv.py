@@ -11,7 +11,7 @@ def check() -> None:
             command that installs the OpenCV that needs none.
     """
     try:
-        import cv2  # noqa: F401
+        import cv2  # noqa: F401  only whether it can be imported matters
     except ModuleNotFoundError:
         raise
     except ImportError as error:

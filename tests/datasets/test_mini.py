@@ -161,8 +161,6 @@ def test_the_truth_as_detections_scores_ap_1(root, split, kind):
 
 
 def test_mmdet_and_mmseg_read_it(root):
-    pytest.importorskip('mmdet')
-    pytest.importorskip('mmseg')
     from mmdet.datasets import CocoDataset
     from mmseg.datasets import BaseSegDataset
 
