@@ -9,24 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule, PretrainedInit
+from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from mmconvnext.backbones import arguments
 from mmconvnext.backbones.layers import GRN, DropPath, LayerNorm2d
 from mmconvnext.backbones.sizes import resolve_arch
 
 EPS = 1e-6  # of every LayerNorm
-
-OLD_SPELLINGS = {
-    'in_chans': 'in_channels',
-    'depths': 'arch=dict(depths=..., widths=...)',
-    'dims': 'arch=dict(depths=..., widths=...)',
-    'use_grn': 'version=2',
-    'pretrained': "init_cfg=dict(type='ConvNeXtPretrained', checkpoint=...)",
-}
 
 
 class Block(nn.Module):
@@ -113,44 +106,25 @@ class ConvNeXt(BaseModule):
         init_cfg: dict | list[dict] | None = None,
         **unknown: Any,
     ) -> None:
-        _refuse_unknown_arguments(unknown)
-        super().__init__(init_cfg=_with_our_loader(init_cfg))
+        arguments.refuse_unknown(unknown)
+        super().__init__(init_cfg=arguments.resolve_init_cfg(init_cfg))
         self.arch = resolve_arch(arch)
+        self.version = arguments.resolve_version(version)
+        self.in_channels = arguments.resolve_in_channels(in_channels)
+        self.out_indices = arguments.resolve_out_indices(out_indices, len(self.arch.depths))
+        self.frozen_stages = arguments.resolve_frozen_stages(frozen_stages, self.out_indices)
+        self.with_cp = arguments.resolve_with_cp(with_cp)
+        drop_path_rate = arguments.resolve_drop_path_rate(drop_path_rate)
+        layer_scale_init_value = arguments.resolve_layer_scale(layer_scale_init_value, self.version)
+
         depths, widths = self.arch.depths, self.arch.widths
-
-        if version not in (1, 2):
-            raise ValueError(f'version={version!r} must be 1 (layer scale) or 2 (global response normalization).')
-        if layer_scale_init_value is None:
-            layer_scale_init_value = 1e-6 if version == 1 else 0.0
-        if version == 2 and layer_scale_init_value != 0:
-            raise ValueError(
-                f'layer_scale_init_value={layer_scale_init_value!r} contradicts version=2: ConvNeXt V2 has no layer '
-                'scale. Leave it out, or set it to None in a config that inherits it.'
-            )
-        if not layer_scale_init_value >= 0:  # nan is neither
-            raise ValueError(f'layer_scale_init_value={layer_scale_init_value!r} must be 0 (no layer scale) or more.')
-        if not isinstance(in_channels, int) or in_channels < 1:
-            raise ValueError(f'in_channels={in_channels!r} must be a positive integer.')
-        if not 0 <= drop_path_rate < 1:
-            raise ValueError(f'drop_path_rate={drop_path_rate!r} must be at least 0 and less than 1.')
-
-        self.version = version
-        self.in_channels = in_channels
-        self.out_indices = _resolve_out_indices(out_indices, len(depths))
+        num_stages = self.out_indices[-1] + 1
         self.out_channels = tuple(widths[i] for i in self.out_indices)
         self.out_strides = tuple(4 * 2**i for i in self.out_indices)
-        self.with_cp = with_cp
-        num_stages = self.out_indices[-1] + 1
-        if not isinstance(frozen_stages, int) or not -1 <= frozen_stages <= num_stages:
-            raise ValueError(
-                f'frozen_stages={frozen_stages!r} must be -1 (nothing), 0 (the stem) or up to {num_stages} (the stem '
-                f'and that many stages; out_indices={tuple(out_indices)} builds {num_stages}).'
-            )
-        self.frozen_stages = frozen_stages
 
         # Figure 4: a 4x4 stem, and a 2x2 downsampling layer before each later stage
         stem = nn.Sequential(
-            nn.Conv2d(in_channels, widths[0], kernel_size=4, stride=4), LayerNorm2d(widths[0], eps=EPS)
+            nn.Conv2d(self.in_channels, widths[0], kernel_size=4, stride=4), LayerNorm2d(widths[0], eps=EPS)
         )
         self.downsample_layers = nn.ModuleList([stem])
         for i in range(1, num_stages):
@@ -164,7 +138,7 @@ class ConvNeXt(BaseModule):
         # The rates run over all blocks of the paper's network, also those of stages that are not built
         rates = iter(torch.linspace(0, drop_path_rate, sum(depths), device='cpu').tolist())
         self.stages = nn.ModuleList(
-            nn.Sequential(*(Block(width, next(rates), layer_scale_init_value, version == 2) for _ in range(depth)))
+            nn.Sequential(*(Block(width, next(rates), layer_scale_init_value, self.version == 2) for _ in range(depth)))
             for depth, width in zip(depths[:num_stages], widths)
         )
         for i in self.out_indices:
@@ -226,37 +200,8 @@ class ConvNeXt(BaseModule):
             )
 
 
-def _with_our_loader(init_cfg: dict | list[dict] | None) -> list[dict] | None:
-    # MMEngine's Pretrained would load what fits, and only log the rest
-    cfgs = [init_cfg] if isinstance(init_cfg, dict) else init_cfg or []
-    ours = {'type': 'ConvNeXtPretrained'}
-    return [{**cfg, **ours} if cfg.get('type') in ('Pretrained', PretrainedInit) else cfg for cfg in cfgs] or None
-
-
 def _init_like_the_paper(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def _resolve_out_indices(out_indices: Sequence[int], num_stages: int) -> tuple[int, ...]:
-    allowed = f'a non-empty sequence of different stages, each from {-num_stages} to {num_stages - 1}'
-    if isinstance(out_indices, int | str) or len(out_indices) == 0:
-        raise ValueError(f'out_indices={out_indices!r} must be {allowed}.')
-    if not all(isinstance(i, int) and -num_stages <= i < num_stages for i in out_indices):
-        raise ValueError(f'out_indices={out_indices!r} must be {allowed}.')
-    resolved = tuple(sorted({i % num_stages for i in out_indices}))
-    if len(resolved) != len(out_indices):
-        raise ValueError(f'out_indices={out_indices!r} names a stage twice; it must be {allowed}.')
-    return resolved
-
-
-def _refuse_unknown_arguments(unknown: Mapping[str, Any]) -> None:
-    allowed = (
-        'arch, version, in_channels, out_indices, drop_path_rate, layer_scale_init_value, frozen_stages, with_cp, '
-        'init_cfg'
-    )
-    for name in unknown:
-        hint = f'; it is spelled {OLD_SPELLINGS[name]} here' if name in OLD_SPELLINGS else ''
-        raise ValueError(f'ConvNeXt has no argument {name!r}{hint}. Its arguments are {allowed}.')

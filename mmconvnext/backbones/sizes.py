@@ -7,6 +7,8 @@ Source: ConvNeXt, arXiv 2201.03545, section 3 (tiny to xlarge); ConvNeXt V2, arX
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mmconvnext.backbones.arguments import as_integers
+
 
 @dataclass(frozen=True)
 class Arch:
@@ -53,9 +55,11 @@ def resolve_arch(arch: str | Mapping[str, Sequence[int]]) -> Arch:
             f'arch={arch!r} is neither one of {", ".join(ARCHS)} nor, for instance, dict(depths=(3, 3, 9, 3), '
             'widths=(96, 192, 384, 768)).'
         )
-    for name, values in arch.items():
-        if len(values) != 4 or not all(isinstance(v, int) and v > 0 for v in values):
-            raise ValueError(
-                f'arch[{name!r}] must hold one positive integer for each of the four stages, not {values!r}.'
-            )
-    return Arch(tuple(arch['depths']), tuple(arch['widths']))
+    return Arch(*(_one_per_stage(name, arch[name]) for name in ('depths', 'widths')))
+
+
+def _one_per_stage(name: str, values: object) -> tuple[int, ...]:
+    integers = as_integers(values)
+    if integers is None or len(integers) != 4 or min(integers) < 1:
+        raise ValueError(f'arch[{name!r}] must hold one positive integer for each of the four stages, not {values!r}.')
+    return integers

@@ -1,6 +1,7 @@
 import copy
 import re
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -118,12 +119,21 @@ def test_drop_path_rates_grow_linearly_over_the_papers_blocks(toy):
 
 @pytest.mark.parametrize(
     ('given', 'resolved'),
-    [([0, 3], (0, 3)), ((-1,), (3,)), ([-2, 0], (0, 2)), (range(3), (0, 1, 2)), ((1,), (1,))],
+    [
+        ([0, 3], (0, 3)),
+        ((-1,), (3,)),
+        ([-2, 0], (0, 2)),
+        (range(3), (0, 1, 2)),
+        ((1,), (1,)),
+        (np.array([2, 0]), (0, 2)),
+        (torch.tensor([3, -4]), (0, 3)),
+    ],
 )
 def test_out_indices(toy, given, resolved):
-    before = copy.copy(given)
+    before = list(given)
     model = ConvNeXt(toy, out_indices=given)
-    assert given == before
+    assert list(given) == before
+    assert all(type(i) is int for i in model.out_indices)
     assert model.out_indices == resolved
     assert len(model.stages) == len(model.downsample_layers) == resolved[-1] + 1
     assert {n for n, _ in model.named_children() if n.startswith('norm')} == {f'norm{i}' for i in resolved}
@@ -231,17 +241,44 @@ def test_registered_at_the_root_so_that_both_libraries_find_it(toy):
     ('arguments', 'words'),
     [
         (dict(arch='tinny'), 'choose from atto'),
-        (dict(version=3), '1 (layer scale) or 2'),
+        *((dict(version=version), '1 (layer scale) or 2') for version in (3, 2.0, True, '2', None)),
         (dict(version=2, layer_scale_init_value=1.0), 'V2 has no layer scale'),
-        (dict(layer_scale_init_value=-1.0), '0 (no layer scale) or more'),
-        (dict(layer_scale_init_value=float('nan')), '0 (no layer scale) or more'),
-        (dict(in_channels=0), 'positive integer'),
-        (dict(drop_path_rate=1.0), 'less than 1'),
-        (dict(out_indices=()), 'non-empty'),
+        (dict(version=2, layer_scale_init_value='1'), '0 (no layer scale) or more'),
+        *(
+            (dict(layer_scale_init_value=value), '0 (no layer scale) or more')
+            for value in (-1.0, float('nan'), float('inf'), '1', True, [1.0])
+        ),
+        *((dict(in_channels=channels), 'positive integer') for channels in (0, 3.0, True, None)),
+        *(
+            (dict(drop_path_rate=rate), 'at least 0 and less than 1')
+            for rate in (1.0, -0.1, float('nan'), None, '0.1', False)
+        ),
         (dict(out_indices=(4,)), 'from -4 to 3'),
         (dict(out_indices=(0, -4)), 'names a stage twice'),
-        (dict(out_indices=2), 'non-empty sequence'),
-        (dict(frozen_stages=5), 'up to 4'),
+        *(
+            (dict(out_indices=indices), 'non-empty sequence')
+            for indices in (
+                (),
+                2,
+                None,
+                '0',
+                b'\x01',
+                (i for i in range(2)),
+                {0: 1},
+                (0, 1.0),
+                (True, 2),
+                np.array([0.0, 1.0]),
+                np.array(1),
+                np.array([[0, 1]]),
+                torch.tensor([True, False]),
+            )
+        ),
+        *((dict(frozen_stages=stages), 'up to 4') for stages in (5, -2, True, None, 1.0, '1')),
+        *((dict(with_cp=with_cp), 'must be True') for with_cp in ('False', 1, None)),
+        *(
+            (dict(init_cfg=init_cfg), "dict(type='ConvNeXtPretrained', checkpoint=...)")
+            for init_cfg in ('tiny.pth', '', ['tiny.pth'], {'checkpoint': 'tiny.pth'}, {})
+        ),
         (dict(frozen_stages=3, out_indices=(0, 1)), 'up to 2'),
         (dict(in_chans=3), 'it is spelled in_channels here'),
         (dict(depths=(3, 3, 9, 3)), 'arch=dict(depths=..., widths=...)'),
@@ -254,6 +291,35 @@ def test_registered_at_the_root_so_that_both_libraries_find_it(toy):
 def test_wrong_argument_says_what_is_allowed(arguments, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         ConvNeXt(**arguments)
+
+
+def test_numpy_numbers_are_taken_like_pythons(toy):
+    computed = ConvNeXt(
+        {name: np.array(values) for name, values in toy.items()},
+        version=np.int64(1),
+        in_channels=np.int32(3),
+        drop_path_rate=np.float64(0.7),
+        layer_scale_init_value=np.float64(0.5),
+        frozen_stages=np.int64(1),
+        with_cp=np.bool_(True),
+    )
+    plain = ConvNeXt(toy, drop_path_rate=0.7, layer_scale_init_value=0.5, frozen_stages=1, with_cp=True)
+    assert computed.arch == plain.arch
+    for name in ('version', 'in_channels', 'frozen_stages', 'with_cp'):
+        assert getattr(computed, name) == getattr(plain, name)
+        assert type(getattr(computed, name)) is type(getattr(plain, name))
+    assert repr(computed) == repr(plain)
+    assert computed.stages[0][0].gamma.tolist() == [0.5] * 4
+
+
+def test_arguments_are_not_changed(toy):
+    init_cfg = [dict(type='Pretrained', checkpoint='tiny.pth'), dict(type='Constant', layer='Linear', val=0.0)]
+    given = dict(arch={name: list(values) for name, values in toy.items()}, out_indices=[3, 0], init_cfg=init_cfg)
+    before = copy.deepcopy(given)
+    model = ConvNeXt(**given)
+    assert given == before
+    model.init_cfg[1]['val'] = 1.0
+    assert given == before
 
 
 @pytest.mark.parametrize(

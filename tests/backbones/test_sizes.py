@@ -1,5 +1,6 @@
 import re
 
+import numpy as np
 import pytest
 
 from mmconvnext.backbones import ARCHS, resolve_arch
@@ -24,8 +25,10 @@ def test_table_is_the_papers():
 
 
 def test_custom_sizes_take_any_sequence():
-    arch = resolve_arch(dict(depths=[1, 1, 2, 1], widths=(8, 16, 32, 64)))
-    assert (arch.depths, arch.widths) == ((1, 1, 2, 1), (8, 16, 32, 64))
+    for depths, widths in (([1, 1, 2, 1], (8, 16, 32, 64)), (np.array([1, 1, 2, 1]), np.array([8, 16, 32, 64]))):
+        arch = resolve_arch(dict(widths=widths, depths=depths))
+        assert (arch.depths, arch.widths) == ((1, 1, 2, 1), (8, 16, 32, 64))
+        assert all(type(number) is int for number in (*arch.depths, *arch.widths))
 
 
 @pytest.mark.parametrize(
@@ -37,6 +40,11 @@ def test_custom_sizes_take_any_sequence():
         ({'depths': (1, 1, 1), 'widths': (8, 8, 8, 8)}, "arch['depths']"),
         ({'depths': (1, 1, 1, 0), 'widths': (8, 8, 8, 8)}, 'positive integer'),
         ({'depths': (1, 1, 1, 1), 'widths': (8, 8, 8, 8.5)}, "arch['widths']"),
+        ({'depths': 3, 'widths': (8, 8, 8, 8)}, "arch['depths']"),
+        ({'depths': '3393', 'widths': (8, 8, 8, 8)}, "arch['depths']"),
+        ({'depths': (True, 1, 1, 1), 'widths': (8, 8, 8, 8)}, "arch['depths']"),
+        ({'depths': None, 'widths': (8, 8, 8, 8)}, "arch['depths']"),
+        ({'depths': {1: 1, 2: 2, 3: 3, 4: 4}, 'widths': (8, 8, 8, 8)}, "arch['depths']"),
     ],
 )
 def test_wrong_size_says_what_is_allowed(arch, words):
