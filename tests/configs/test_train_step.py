@@ -15,6 +15,8 @@ from mmconvnext.engine.machine import adapt
 from mmconvnext.engine.tree import walk
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 8  # the seventh has no object
 SMALL_MODEL = dict(
     num_classes=5,
