@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
 from mmconvnext.checkpoints.locate import locate
-from mmconvnext.datasets.checks import check_paths
+from mmconvnext.datasets.checks import check_data
 from mmconvnext.engine import config, machine
 from mmconvnext.engine.scale_down import scale_down
 
@@ -72,7 +72,7 @@ def configure_training(
     Raises:
         ValueError: If data, or the checkpoint to resume from, are missing.
     """
-    check_paths(cfg, ('train_dataloader', 'val_dataloader'), config.is_segmentation(cfg))
+    check_data(cfg, ('train_dataloader', 'val_dataloader'), config.is_segmentation(cfg))
     if pretrained is not None:
         config.set_pretrained(cfg, pretrained)
     elif cfg.load_from:
@@ -99,7 +99,7 @@ def configure_test(
         ValueError: If data or checkpoint are missing, or the config has no test-time augmentation.
     """
     segmentation = config.is_segmentation(cfg)
-    check_paths(cfg, ('test_dataloader',), segmentation)
+    check_data(cfg, ('test_dataloader',), segmentation)
     config.set_pretrained(cfg, 'none')  # the checkpoint holds the whole model
     cfg.load_from, cfg.resume = str(locate(checkpoint)), False
     if out and segmentation:
