@@ -36,11 +36,12 @@ def read_config(path: str | Path) -> Config:
     Raises:
         ValueError: If there is none, or if it is not the config of a model.
     """
-    file = INSTALLED / str(path).removeprefix(PREFIX) if str(path).startswith(PREFIX) else Path(path).expanduser()
+    by_name = str(path).startswith(PREFIX)
+    file = INSTALLED / str(path).removeprefix(PREFIX) if by_name else Path(path).expanduser()
     if not file.is_file():
         raise ValueError(
-            f'there is no config file {path}.{_meant(file)} Those of this package are under configs/ and, wherever it '
-            f'is installed, {PREFIX}detection/... and {PREFIX}segmentation/...'
+            f'there is no config file {path}.{_meant(file, by_name)} Those of this package are under configs/ and, '
+            f'wherever it is installed, {PREFIX}detection/... and {PREFIX}segmentation/...'
         )
     try:
         cfg = Config.fromfile(str(file))
@@ -146,12 +147,12 @@ def set_tta(cfg: Config) -> None:
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
 
 
-def _meant(file: Path) -> str:
+def _meant(file: Path, by_name: bool) -> str:
     """What a missing config may have been meant to be, as a sentence."""
     beside = {path.name: str(path) for path in file.parent.glob('*.py')}
     installed = {
         path.name: f'{PREFIX}{path.relative_to(INSTALLED).as_posix()}' for path in INSTALLED.glob('[!_]*/*.py')
     }
-    known = installed | (beside if INSTALLED not in file.parents else {})
+    known = installed | ({} if by_name else beside)
     close = [known[name] for name in difflib.get_close_matches(file.name, known, n=3, cutoff=0.8)]
     return f' Did you mean {" or ".join(close)}?' if close else ''

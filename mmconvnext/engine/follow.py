@@ -133,8 +133,8 @@ def _follow_in_heads(network: ConfigDict, parent: NodePath, backbone: Any) -> No
             if beyond:
                 raise ValueError(
                     f'model.{".".join(path)}.in_index={node.in_index!r} asks for output {beyond[0]} of the backbone, '
-                    f'which returns {len(widths)} (out_indices={backbone.out_indices}): in_index counts these from 0 to '
-                    f'{len(widths) - 1}.'
+                    f'which returns {len(widths)} (out_indices={backbone.out_indices}): in_index counts these from 0 '
+                    f'to {len(widths) - 1}.'
                 )
             chosen = [widths[i] for i in indices]
             node.in_channels = chosen[0] if isinstance(node.in_index, int) else chosen
