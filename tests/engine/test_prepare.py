@@ -115,7 +115,7 @@ def test_hooks_of_a_run_are_not_in_the_config_it_leaves_behind(detector, checkpo
 
 
 def test_training_refuses_weights_of_another_size_unless_given_others(detector, checkpoint, monkeypatch):
-    monkeypatch.setattr('mmconvnext.engine.prepare.check_paths', lambda *args: None)
+    monkeypatch.setattr('mmconvnext.engine.prepare.check_data', lambda *args: None)
 
     def configured(**options):
         cfg = prepare(detector, cfg_options={'model.backbone.arch': 'xlarge'})
@@ -133,7 +133,7 @@ def test_training_refuses_weights_of_another_size_unless_given_others(detector, 
 
 def test_config_without_validation_or_a_base_batch_size(detector, monkeypatch):
     checked = []
-    monkeypatch.setattr('mmconvnext.engine.prepare.check_paths', lambda cfg, loaders, _: checked.extend(loaders))
+    monkeypatch.setattr('mmconvnext.engine.prepare.check_data', lambda cfg, loaders, _: checked.extend(loaders))
     cfg = prepare(detector, cfg_options=dict(val_dataloader=None, val_cfg=None, val_evaluator=None, auto_scale_lr=None))
     configure_training(cfg)
     assert checked == ['train_dataloader']
