@@ -2,52 +2,47 @@
 
 import argparse
 
-from mmengine.config import DictAction
-
 from mmconvnext.checkpoints import CheckpointError
+from mmconvnext.engine import command_line
 from mmconvnext.engine.console import errors_as_sentences
 from mmconvnext.engine.prepare import configure_training, prepare
-from mmconvnext.engine.run import train
+from mmconvnext.engine.run import build_trainer, train
 
 
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file, such as configs/detection/cascade_convnext_t_3x.py')
-    parser.add_argument('--mini', action='store_true', help='scale down to small data that is made on the spot')
-    parser.add_argument('--data-root', help="where the data lies, in place of the config's data_root")
-    parser.add_argument('--work-dir', help='for logs, checkpoints and pictures (default: work_dirs/<config name>)')
+    parser = command_line.make_parser(
+        __doc__,
+        config='config file, such as configs/detection/cascade_convnext_t_3x.py',
+        mini='scale down to small data that is made on the spot',
+        work_dir='logs, checkpoints and pictures',
+    )
     parser.add_argument(
         '--resume',
         nargs='?',
         const='auto',
+        type=command_line.path,
         metavar='CHECKPOINT',
         help='go on from this checkpoint, or (auto, or no value) from the latest in the work directory',
     )
     parser.add_argument(
         '--pretrained',
+        type=command_line.path,
         metavar='PATH',
         help="backbone weights in place of the config's: path, address, or short name; none for random weights",
     )
     parser.add_argument(
         '--amp',
+        nargs='?',
+        const='fp16',
         choices=('auto', 'fp16', 'bf16', 'off'),
         default='auto',
-        help="mixed precision; auto is the config's, where there is a GPU",
+        help="mixed precision, fp16 without a value; auto (the default) is the config's, where there is a GPU",
     )
     parser.add_argument('--seed', type=int, help='of every random number generator (default: drawn)')
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help="scale the learning rate by batch size / the config's base batch"
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='set values of the config, such as model.backbone.arch=base',
-    )
-    parser.add_argument('--launcher', choices=('none', 'pytorch', 'slurm'), default='none')
-    parser.add_argument('--local-rank', type=int, help=argparse.SUPPRESS)  # some launchers pass it
     return parser.parse_args()
 
 
@@ -55,19 +50,11 @@ def main() -> None:
     """Prepares the config and trains."""
     args = parse_args()
     with errors_as_sentences(ValueError, OSError):
-        cfg = prepare(
-            args.config,
-            use_mini=args.mini,
-            data_root=args.data_root,
-            work_dir=args.work_dir,
-            cfg_options=args.cfg_options,
-            amp=args.amp,
-            seed=args.seed,
-            launcher=args.launcher,
-        )
+        cfg = prepare(**command_line.for_prepare(args), amp=args.amp, seed=args.seed)
         configure_training(cfg, pretrained=args.pretrained, resume=args.resume, auto_scale_lr=args.auto_scale_lr)
-    with errors_as_sentences(CheckpointError):
-        train(cfg)
+        runner = build_trainer(cfg)
+    with errors_as_sentences(CheckpointError):  # any other error from here on is no fault of the request
+        train(runner)
 
 
 if __name__ == '__main__':

@@ -6,6 +6,6 @@ from mmconvnext.compat import opencv
 opencv.check()
 
 from mmconvnext.engine.progress import ProgressBarHook
-from mmconvnext.engine.report import ResultPicturesHook
+from mmconvnext.engine.report import FinishedFileHook, ResultPicturesHook
 
-__all__ = ['ProgressBarHook', 'ResultPicturesHook']
+__all__ = ['FinishedFileHook', 'ProgressBarHook', 'ResultPicturesHook']

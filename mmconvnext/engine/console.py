@@ -1,6 +1,7 @@
 """What a person reads in the terminal: errors as sentences, and a log without MMEngine's long listings."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +12,15 @@ LISTINGS = ('\n----', 'Config:\n', 'Hooks will be executed', 'Name of parameter'
 
 @contextmanager
 def errors_as_sentences(*kinds: type[Exception]) -> Iterator[None]:
-    """Ends the program with the message of an error of the given kinds, and exit status 2, in place of a traceback."""
+    """Ends the program with the message of an error of the given kinds, and exit status 2, in place of a traceback.
+
+    With the environment variable ``MMCONVNEXT_TRACEBACK`` set, the traceback stays: an error may be a bug after all.
+    """
     try:
         yield
     except kinds as error:
+        if os.environ.get('MMCONVNEXT_TRACEBACK'):
+            raise
         print(f'error: {error}', file=sys.stderr)
         sys.exit(2)
 

@@ -41,7 +41,7 @@ def adapt(cfg: Config, amp: str = 'auto') -> None:
         optim_wrapper.type = 'OptimWrapper'
         for key in ('dtype', 'loss_scale'):
             optim_wrapper.pop(key, None)
-        if not has_gpu:
+        if not has_gpu and amp != 'off':
             notes.append('no GPU: float32 in place of mixed precision')
 
     if not has_gpu:

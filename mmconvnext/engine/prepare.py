@@ -1,17 +1,20 @@
 """Makes a config ready to train or test on this machine and this data, or says what is wrong with the request."""
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
-from mmengine.runner import find_latest_checkpoint
+from mmengine.config import Config, ConfigDict
 
 from mmconvnext.checkpoints.locate import locate
 from mmconvnext.datasets.checks import check_data
 from mmconvnext.engine import config, machine
 from mmconvnext.engine.follow import check_weights
 from mmconvnext.engine.scale_down import scale_down
+
+NUMBERED = re.compile(r'(?:epoch|iter)_(\d+)\.pth')  # names of MMEngine's checkpoints
 
 
 def prepare(
@@ -67,20 +70,33 @@ def configure_training(
     Args:
         cfg: Changed in place.
         pretrained: Checkpoint of the backbone, in place of the config's; ``none`` starts from random weights.
-        resume: A checkpoint of this very training to go on from, or ``auto`` for the latest in the work directory.
+        resume: A checkpoint of this very training to go on from, or ``auto`` for the latest in the work directory,
+            where there is one.
         auto_scale_lr: Whether to scale the learning rate by the batch size over the config's base batch size.
 
     Raises:
-        ValueError: If data, or the checkpoint to resume from, are missing.
+        ValueError: If data, or the checkpoint to start or resume from, are missing, if ``pretrained`` comes beside
+            such a checkpoint, or if the work directory cannot be written to.
     """
     loaders = [name for name in ('train_dataloader', 'val_dataloader') if cfg.get(name)]
     check_data(cfg, tuple(loaders), config.is_segmentation(cfg))
-    if pretrained is not None:
-        config.set_pretrained(cfg, pretrained)
-    elif cfg.load_from:
+    _make_folder('the work directory', cfg.work_dir)
+    load_from = cfg.get('load_from')
+    if cfg.get('resume') and resume is None:  # by --cfg-options, as MMEngine has it
+        resume = load_from or 'auto'
+    whole = f'--resume {resume}' if resume not in (None, 'auto') else load_from and f'load_from={load_from}'
+    if pretrained is not None and whole:
+        raise ValueError(
+            f'{whole} is a checkpoint of the whole model, backbone included, so nothing would come of --pretrained '
+            f'{pretrained}; give one of the two.'
+        )
+    start = None if resume is None else _checkpoint_to_resume(cfg.work_dir, resume)
+    cfg.resume = start is not None
+    cfg.load_from = str(start or locate(load_from)) if start or load_from else None
+    if cfg.load_from:
         config.set_pretrained(cfg, 'none')  # the checkpoint holds the backbone too
-    if resume is not None:
-        _resume(cfg, resume)
+    elif pretrained is not None:
+        config.set_pretrained(cfg, _backbone_weights(pretrained))
     if auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise ValueError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config.')
@@ -97,11 +113,13 @@ def configure_test(
         cfg: Changed in place.
         checkpoint: Of a whole detector or segmentor; see :func:`mmconvnext.checkpoints.locate.locate`.
         tta: Whether to test with the config's test-time augmentation.
-        out: Where to write the results: for a detector a pickle file, for a segmentor a folder of label maps.
+        out: Where to write the results: for a detector a pickle file, which takes the place of one that is there once
+            it is whole; for a segmentor a folder of label maps.
         show_dir: A folder for pictures, ground truth on the left and result on the right.
 
     Raises:
-        ValueError: If data or checkpoint are missing, or the config has no test-time augmentation.
+        ValueError: If data or checkpoint are missing, if the config has no test-time augmentation, or if a folder
+            cannot be written to.
     """
     segmentation = config.is_segmentation(cfg)
     if not cfg.get('test_dataloader'):
@@ -109,24 +127,79 @@ def configure_test(
     check_data(cfg, ('test_dataloader',), segmentation)
     config.set_pretrained(cfg, 'none')  # the checkpoint holds the whole model
     cfg.load_from, cfg.resume = str(locate(checkpoint)), False
+    _make_folder('the work directory', cfg.work_dir)
     if out and segmentation:
-        cfg.test_evaluator.output_dir = out
+        _write_label_maps(cfg, out)
     elif out:
-        if not out.endswith(('.pkl', '.pickle')):
-            raise ValueError(f'--out {out}: detections are written as a pickle file; give a name that ends in .pkl.')
-        cfg.test_evaluator = [cfg.test_evaluator, dict(type='DumpDetResults', out_file_path=out)]
+        _write_detections(cfg, Path(out))
     if show_dir:
+        _make_folder('--show-dir', show_dir)
         config.add_hook(cfg, type='ResultPicturesHook', folder=show_dir)
     if tta:
         config.set_tta(cfg)
 
 
-def _resume(cfg: Config, resume: str) -> None:
-    checkpoint = find_latest_checkpoint(cfg.work_dir) if resume == 'auto' else resume
-    if checkpoint is None:
-        print(f'--resume auto: {cfg.work_dir} has no checkpoint yet, so training starts from the beginning')
-        return
-    if not Path(checkpoint).is_file():
-        raise ValueError(f'--resume: there is no checkpoint {checkpoint}.')
-    config.set_pretrained(cfg, 'none')  # the checkpoint holds the backbone too
-    cfg.resume, cfg.load_from = True, str(checkpoint)
+def _write_label_maps(cfg: Config, out: str) -> None:
+    if Path(out).suffix in ('.pkl', '.pickle', '.json'):
+        raise ValueError(f'--out {out}: a segmentor writes a label map for each image, so give the name of a folder.')
+    evaluators = [evaluator for evaluator in _evaluators(cfg) if evaluator.type == 'IoUMetric']
+    if not evaluators:
+        raise ValueError(f'--out {out}: label maps are written by IoUMetric, which is no test_evaluator of the config.')
+    _make_folder('--out', out)
+    evaluators[0].output_dir = out
+
+
+def _write_detections(cfg: Config, out: Path) -> None:
+    if out.suffix not in ('.pkl', '.pickle') or out.is_dir():
+        raise ValueError(f'--out {out}: detections are written as a pickle file; give a name that ends in .pkl.')
+    _make_folder('--out: the folder', out.parent)
+    unfinished = str(out.with_suffix('.unfinished.pkl'))
+    cfg.test_evaluator = [*_evaluators(cfg), dict(type='DumpDetResults', out_file_path=unfinished)]
+    config.add_hook(cfg, type='FinishedFileHook', unfinished=unfinished, finished=str(out))
+
+
+def _evaluators(cfg: Config) -> list[ConfigDict]:
+    given = cfg.test_evaluator
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
+def _make_folder(what: str, folder: str | Path) -> None:
+    """Makes a folder if need be, before hours of work are to end in it."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f'{what} {folder} cannot be made: {error.strerror}.') from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ValueError(f'{what} {folder} cannot be written to: permission denied.')
+
+
+def _backbone_weights(pretrained: str) -> str:
+    if not pretrained.strip():
+        raise ValueError('--pretrained is empty; give a path, an address or a name, or none for random weights.')
+    return 'none' if pretrained.lower() == 'none' else pretrained
+
+
+def _checkpoint_to_resume(work_dir: str, resume: str) -> Path | None:
+    if resume != 'auto':
+        path = Path(resume).expanduser()
+        if path.is_dir():
+            raise ValueError(f'--resume: {path} is a folder; give the checkpoint file in it.')
+        if not path.is_file():
+            raise ValueError(f'--resume: there is no checkpoint {path}.')
+        return path
+    latest = _latest_checkpoint(Path(work_dir))
+    if latest is None:
+        print(f'--resume auto: {work_dir} has no checkpoint yet, so training starts from the beginning')
+    return latest
+
+
+def _latest_checkpoint(work_dir: Path) -> Path | None:
+    """The checkpoint that MMEngine noted last, by its name: the folder may have been moved since."""
+    note = work_dir / 'last_checkpoint'
+    if note.is_file():
+        noted = Path(note.read_text().strip())
+        for path in (work_dir / noted.name, noted):
+            if path.is_file():
+                return path
+    numbered = [(int(found[1]), path) for path in work_dir.glob('*.pth') if (found := NUMBERED.fullmatch(path.name))]
+    return max(numbered)[1] if numbered else None

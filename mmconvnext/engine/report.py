@@ -11,6 +11,7 @@ import mmcv
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
+from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
@@ -42,12 +43,28 @@ def metrics_table(metrics: Mapping[str, float]) -> str:
 
 
 def read_scalars(runner: Runner) -> tuple[list[dict], list[dict]]:
-    """Training and validation records that MMEngine has logged in this run, each with its ``step``."""
-    path = Path(runner.log_dir, 'vis_data', 'scalars.json')
-    if not path.is_file():
-        return [], []
-    records = [json.loads(line) for line in path.read_text().splitlines()]
-    return [r for r in records if 'loss' in r], [r for r in records if 'loss' not in r]
+    """Training and validation records that MMEngine has logged, each with its ``step``.
+
+    Of a training that was resumed, those of the earlier runs in the work directory too, up to where the next began.
+    """
+    train: list[dict] = []
+    val: list[dict] = []
+    # Named by the time at which they began
+    folders = sorted(Path(runner.work_dir).glob('*/')) if runner.cfg.get('resume') else [Path(runner.log_dir)]
+    for folder in folders:
+        path = folder / 'vis_data' / 'scalars.json'
+        if not path.is_file():
+            continue
+        text = path.read_text()
+        whole_lines = text[: text.rfind('\n') + 1]  # a run that was killed may leave part of one
+        records = [json.loads(line) for line in whole_lines.splitlines()]
+        train = _continued(train, [r for r in records if 'loss' in r])
+        val = _continued(val, [r for r in records if 'loss' not in r])
+    return train, val
+
+
+def _continued(records: list[dict], later: list[dict]) -> list[dict]:
+    return [r for r in records if not later or r['step'] < later[0]['step']] + later
 
 
 def draw_curves(train: list[dict], val: list[dict], path: Path) -> None:
@@ -105,7 +122,9 @@ def _enlarged(data_sample: Any, times: int) -> Any:
 
 
 def draw_results(runner: Runner, folder: Path, count: int) -> list[Path]:
-    """Runs the model on the first ``count`` validation images and saves a picture of each."""
+    """Runs the model on the first ``count`` validation images and saves a picture of each; none without validation."""
+    if runner.val_loop is None:
+        return []
     runner.model.eval()
     dataset = runner.val_dataloader.dataset
     runner.visualizer.dataset_meta = dataset.metainfo
@@ -139,3 +158,21 @@ class ResultPicturesHook(Hook):
         """Draws the batch's images."""
         for data_sample in outputs:
             draw_result(runner.visualizer, data_sample, self.folder / f'{Path(data_sample.img_path).stem}.png')
+
+
+@HOOKS.register_module()
+class FinishedFileHook(Hook):
+    """Gives a file of test results its name once it is whole, so that one from before is never half-overwritten.
+
+    Args:
+        unfinished: The name under which it is written.
+        finished: The name that it gets.
+    """
+
+    def __init__(self, unfinished: str, finished: str) -> None:
+        self.unfinished, self.finished = unfinished, finished
+
+    @master_only
+    def after_test(self, runner: Runner) -> None:
+        """Renames the file."""
+        Path(self.unfinished).replace(self.finished)

@@ -1,13 +1,16 @@
 """Runs a prepared config, and says where to find what it leaves."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
 
+from mmconvnext.checkpoints.errors import CheckpointError
 from mmconvnext.checkpoints.fit import fit_detector
 from mmconvnext.checkpoints.load import unwrap
 from mmconvnext.checkpoints.locate import locate
@@ -15,6 +18,13 @@ from mmconvnext.checkpoints.read import read_file, tensors_in
 from mmconvnext.engine import console, machine, report
 
 PICTURES = 6  # drawn after a training
+
+# What MMEngine reads from the environment to find the other processes
+LAUNCHERS = {
+    'none': ((), ''),
+    'pytorch': (('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'), 'torchrun, or tools/dist_train.sh'),
+    'slurm': (('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST'), 'srun, or tools/slurm_train.sh'),
+}
 
 
 class QuietRunner(Runner):
@@ -44,49 +54,101 @@ class QuietRunner(Runner):
         content = read_file(locate(filename))
         model = unwrap(self.model)
         fit = fit_detector(model, tensors_in(content, filename), filename, strict=self.strict)
-        content = {**content, 'state_dict': fit.state}
+        if self._resume:
+            _check_training_state(content, filename)
+        # MMEngine runs the text of the config in meta as Python code, which may be anybody's
+        meta = {name: value for name, value in content.get('meta', {}).items() if name != 'config'}
+        content = {**content, 'meta': meta, 'state_dict': fit.state}
         self.call_hook('after_load_checkpoint', checkpoint=content)  # averaged weights may take the place of these
         model.load_state_dict(content['state_dict'], strict=False)
         self._has_loaded = True
         self.logger.info(fit.report(filename))
         return content
 
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Goes on with the training that wrote a checkpoint.
 
-def train(cfg: Config) -> dict[str, float]:
+        Raises:
+            CheckpointError: If it cannot be read, does not fit, or is of a training with another optimizer.
+        """
+        try:
+            super().resume(filename, *args, **kwargs)
+        except CheckpointError:
+            raise
+        except ValueError as error:  # the optimizer compares its groups of parameters with those of the file
+            raise CheckpointError(
+                f'{filename} cannot be resumed with this config: {error}. Resume with the config that it was trained '
+                f'with, or start from its weights alone: --cfg-options load_from={filename}'
+            ) from error
+        by_epoch = isinstance(self.train_loop, EpochBasedTrainLoop)
+        if self.epoch >= self.max_epochs if by_epoch else self.iter >= self.max_iters:
+            self.logger.info(
+                f'{filename}: this training had already finished, after {self.iter} steps; nothing is left to train'
+            )
+
+
+def build_runner(cfg: Config) -> QuietRunner:
+    """Builds the runner of a config of :func:`mmconvnext.engine.prepare.prepare`.
+
+    Raises:
+        ValueError: If a part of the config contradicts another, or the launcher's environment is not there.
+    """
+    _check_seed(cfg)
+    _check_launcher(cfg.launcher)
+    machine.join_processes(cfg)
+    runner = QuietRunner.from_cfg(cfg)
+    for hook in cfg.run_hooks:
+        runner.register_hook(hook)
+    for note in cfg.adapted:
+        runner.logger.info(note)
+    return runner
+
+
+def build_trainer(cfg: Config) -> QuietRunner:
+    """Builds the runner of a training, with its optimizer: what is wrong with the config is said before it starts.
+
+    Raises:
+        ValueError: As :func:`build_runner`, or if the optimizer's settings do not fit the model.
+    """
+    runner = build_runner(cfg)
+    runner.strict = bool(cfg.resume)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    return runner
+
+
+def train(runner: QuietRunner) -> dict[str, float]:
     """Trains, evaluates on the way as the config says, and leaves curves and pictures in the work directory.
 
     Args:
-        cfg: From :func:`mmconvnext.engine.prepare.prepare`.
+        runner: From :func:`build_trainer`.
 
     Returns:
-        The metrics of the last evaluation.
+        The metrics of the last evaluation; empty if the config has none.
 
     Raises:
         CheckpointError: If the weights to start from cannot be had or do not fit.
     """
-    runner = _build_runner(cfg)
-    runner.strict = bool(cfg.resume)
     runner.train()
     train_records, val_records = report.read_scalars(runner)
     metrics = val_records[-1] if val_records else {}
     if is_main_process():
-        folder = Path(cfg.work_dir)
+        folder = Path(runner.work_dir)
         pictures = report.draw_results(runner, folder / 'pictures', PICTURES)
         report.draw_curves(train_records, val_records, folder / 'curves.png')
         _say(
             metrics,
             curves=folder / 'curves.png',
-            pictures=f'{pictures[0].parent}/ ({len(pictures)}: ground truth left, result right)',
-            weights=find_latest_checkpoint(cfg.work_dir),
+            pictures=f'{pictures[0].parent}/ ({len(pictures)}: ground truth left, result right)' if pictures else None,
+            weights=find_latest_checkpoint(runner.work_dir),
         )
     return metrics
 
 
-def evaluate(cfg: Config, *, results: str | None = None, pictures: str | None = None) -> dict[str, float]:
+def evaluate(runner: QuietRunner, *, results: str | None = None, pictures: str | None = None) -> dict[str, float]:
     """Evaluates a checkpoint.
 
     Args:
-        cfg: From :func:`mmconvnext.engine.prepare.prepare` and ``configure_test``.
+        runner: From :func:`build_runner`, of a config that ``configure_test`` has completed.
         results: Where ``configure_test`` was told to write results, to be said at the end.
         pictures: Where it was told to draw pictures.
 
@@ -96,21 +158,37 @@ def evaluate(cfg: Config, *, results: str | None = None, pictures: str | None = 
     Raises:
         CheckpointError: If the checkpoint does not fit.
     """
-    runner = _build_runner(cfg)
     metrics = runner.test()
     if is_main_process():
         _say(metrics, results=results, pictures=pictures, log=runner.log_dir)
     return metrics
 
 
-def _build_runner(cfg: Config) -> QuietRunner:
-    machine.join_processes(cfg)
-    runner = QuietRunner.from_cfg(cfg)
-    for hook in cfg.run_hooks:
-        runner.register_hook(hook)
-    for note in cfg.adapted:
-        runner.logger.info(note)
-    return runner
+def _check_seed(cfg: Config) -> None:
+    seed = cfg.get('randomness', {}).get('seed')
+    if seed is not None and not 0 <= seed < 2**32:
+        raise ValueError(f'the seed is {seed}; it must be a whole number from 0 to 2**32 - 1.')
+
+
+def _check_launcher(launcher: str) -> None:
+    variables, starter = LAUNCHERS[launcher]
+    missing = [name for name in variables if name not in os.environ]
+    if missing:
+        raise ValueError(
+            f'--launcher {launcher}: {", ".join(missing)} is not set in the environment, as {starter} would. Start the '
+            'program with that, or leave --launcher out to run one process.'
+        )
+
+
+def _check_training_state(content: Mapping[str, Any], source: str) -> None:
+    """Checks that a checkpoint holds what a training goes on with, beside the weights."""
+    missing = [name for name in ('meta', 'message_hub', 'optimizer') if not isinstance(content.get(name), Mapping)]
+    missing += [f'meta.{name}' for name in ('epoch', 'iter') if 'meta' not in missing and name not in content['meta']]
+    if missing:
+        raise CheckpointError(
+            f'{source} cannot be resumed: it holds weights, but not the state of their training '
+            f'({", ".join(missing)}). To start from these weights, use --cfg-options load_from={source}'
+        )
 
 
 def _say(metrics: dict[str, float], **places: str | Path | None) -> None:
