@@ -139,6 +139,18 @@ def configure_test(
         config.set_tta(cfg)
 
 
+def latest_checkpoint(work_dir: Path) -> Path | None:
+    """The checkpoint that MMEngine noted last in a work directory, which may have been moved since; None if none."""
+    note = work_dir / 'last_checkpoint'
+    if note.is_file():
+        noted = Path(note.read_text().strip())
+        for path in (work_dir / noted.name, noted):
+            if path.is_file():
+                return path
+    numbered = [(int(found[1]), path) for path in work_dir.glob('*.pth') if (found := NUMBERED.fullmatch(path.name))]
+    return max(numbered)[1] if numbered else None
+
+
 def _write_label_maps(cfg: Config, out: str) -> None:
     if Path(out).suffix in ('.pkl', '.pickle', '.json'):
         raise ValueError(f'--out {out}: a segmentor writes a label map for each image, so give the name of a folder.')
@@ -187,19 +199,7 @@ def _checkpoint_to_resume(work_dir: str, resume: str) -> Path | None:
         if not path.is_file():
             raise ValueError(f'--resume: there is no checkpoint {path}.')
         return path
-    latest = _latest_checkpoint(Path(work_dir))
+    latest = latest_checkpoint(Path(work_dir))
     if latest is None:
         print(f'--resume auto: {work_dir} has no checkpoint yet, so training starts from the beginning')
     return latest
-
-
-def _latest_checkpoint(work_dir: Path) -> Path | None:
-    """The checkpoint that MMEngine noted last, by its name: the folder may have been moved since."""
-    note = work_dir / 'last_checkpoint'
-    if note.is_file():
-        noted = Path(note.read_text().strip())
-        for path in (work_dir / noted.name, noted):
-            if path.is_file():
-                return path
-    numbered = [(int(found[1]), path) for path in work_dir.glob('*.pth') if (found := NUMBERED.fullmatch(path.name))]
-    return max(numbered)[1] if numbered else None

@@ -45,14 +45,15 @@ def metrics_table(metrics: Mapping[str, float]) -> str:
 def read_scalars(runner: Runner) -> tuple[list[dict], list[dict]]:
     """Training and validation records that MMEngine has logged, each with its ``step``.
 
-    Of a training that was resumed, those of the earlier runs in the work directory too, up to where the next began.
+    Of a training that was resumed, those of the earlier runs beside its checkpoint too, up to where the next began.
     """
     train: list[dict] = []
     val: list[dict] = []
-    # Named by the time at which they began
-    folders = sorted(Path(runner.work_dir).glob('*/')) if runner.cfg.get('resume') else [Path(runner.log_dir)]
-    for folder in folders:
-        path = folder / 'vis_data' / 'scalars.json'
+    runs = {Path(runner.log_dir).resolve()}
+    if runner.cfg.get('resume') and runner.cfg.get('load_from'):
+        runs |= {path.resolve() for path in Path(runner.cfg.load_from).parent.glob('*/')}
+    for run in sorted(runs, key=lambda path: path.name):  # the time at which each began
+        path = run / 'vis_data' / 'scalars.json'
         if not path.is_file():
             continue
         text = path.read_text()

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
-from mmengine.runner import EpochBasedTrainLoop, Runner, find_latest_checkpoint
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmconvnext.checkpoints.errors import CheckpointError
 from mmconvnext.checkpoints.fit import fit_detector
@@ -16,6 +16,7 @@ from mmconvnext.checkpoints.load import unwrap
 from mmconvnext.checkpoints.locate import locate
 from mmconvnext.checkpoints.read import read_file, tensors_in
 from mmconvnext.engine import console, machine, report
+from mmconvnext.engine.prepare import latest_checkpoint
 
 PICTURES = 6  # drawn after a training
 
@@ -139,7 +140,7 @@ def train(runner: QuietRunner) -> dict[str, float]:
             metrics,
             curves=folder / 'curves.png',
             pictures=f'{pictures[0].parent}/ ({len(pictures)}: ground truth left, result right)' if pictures else None,
-            weights=find_latest_checkpoint(runner.work_dir),
+            weights=latest_checkpoint(folder),
         )
     return metrics
 
