@@ -51,7 +51,7 @@ def read_scalars(runner: Runner) -> tuple[list[dict], list[dict]]:
     val: list[dict] = []
     runs = {Path(runner.log_dir).resolve()}
     if runner.cfg.get('resume') and runner.cfg.get('load_from'):
-        runs |= {path.resolve() for path in Path(runner.cfg.load_from).parent.glob('*/')}
+        runs |= {path.resolve() for path in Path(runner.cfg['load_from']).parent.glob('*/')}
     for run in sorted(runs, key=lambda path: path.name):  # the time at which each began
         path = run / 'vis_data' / 'scalars.json'
         if not path.is_file():

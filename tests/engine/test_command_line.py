@@ -12,7 +12,18 @@ def parser():
 
 def test_options_are_what_prepare_takes(parser):
     args = parser.parse_args(
-        ['a.py', '--mini', '--work-dir', 'w', '--launcher', 'pytorch', '--local_rank', '1', '--cfg-options', 'x.y=[1,2]']
+        [
+            'a.py',
+            '--mini',
+            '--work-dir',
+            'w',
+            '--launcher',
+            'pytorch',
+            '--local_rank',
+            '1',
+            '--cfg-options',
+            'x.y=[1,2]',
+        ]
     )
     assert command_line.for_prepare(args) == dict(
         path='a.py', use_mini=True, data_root=None, work_dir='w', cfg_options={'x.y': [1, 2]}, launcher='pytorch'

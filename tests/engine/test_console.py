@@ -23,3 +23,9 @@ def test_listings_stay_in_the_file(tmp_path, capsys):
     logger.info('step 1')
     assert capsys.readouterr().err == 'step 1\n'
     assert (tmp_path / 'log').read_text() == 'Config:\nmodel = dict()\nstep 1\n'
+
+
+def test_traceback_stays_where_it_is_asked_for(monkeypatch):
+    monkeypatch.setenv('MMCONVNEXT_TRACEBACK', '1')
+    with pytest.raises(ValueError, match='unknown'), errors_as_sentences(ValueError):
+        raise ValueError('the arch is unknown.')

@@ -52,6 +52,20 @@ def test_with_a_gpu(cfg, monkeypatch):
     assert 'loss_scale' not in cfg.optim_wrapper
 
 
+def test_float32_that_was_asked_for_is_no_adaptation(cfg, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    assert not [note for note in adapt(cfg, 'off') if 'float32' in note]
+    assert cfg.optim_wrapper.type == 'OptimWrapper'
+
+
+def test_no_workers_are_not_kept(cfg):
+    cfg.train_dataloader.update(num_workers=0, persistent_workers=True)
+    cfg.val_dataloader = None
+    adapt(cfg)
+    assert cfg.train_dataloader.persistent_workers is False
+    assert cfg.test_dataloader.persistent_workers is True
+
+
 def test_workers_are_no_more_than_cores(cfg, monkeypatch):
     monkeypatch.setattr(machine.os, 'sched_getaffinity', lambda pid: {0, 1}, raising=False)
     assert '2 cores: 2 data workers in place of 4' in adapt(cfg)

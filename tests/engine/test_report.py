@@ -1,3 +1,6 @@
+import json
+from types import SimpleNamespace
+
 import matplotlib.image
 import mmcv
 import numpy as np
@@ -70,3 +73,87 @@ def test_small_label_map_is_drawn_enlarged(tmp_path):
     visualizer.dataset_meta = dict(classes=('disc',), palette=[(10, 200, 30)])
     report.draw_result(visualizer, sample, tmp_path / 'drawn.png')
     assert mmcv.imread(str(tmp_path / 'drawn.png')).shape == (64 * 7, 2 * 96 * 7, 3)
+
+
+def runner_with(work_dir, runs, resumed_from=None):
+    """A runner whose work directory has these runs in it, by name; the last is its own."""
+    for name, records in runs.items():
+        path = work_dir / name / 'vis_data' / 'scalars.json'
+        path.parent.mkdir(parents=True)
+        path.write_text(''.join(json.dumps(record) + '\n' for record in records))
+    cfg = dict(resume=resumed_from is not None, load_from=resumed_from and str(resumed_from))
+    return SimpleNamespace(log_dir=str(work_dir / name), work_dir=str(work_dir), cfg=cfg)
+
+
+def steps(*numbers, **others):
+    return [dict(step=n, **others) for n in numbers]
+
+
+def test_curves_after_a_resume_show_what_was_before(tmp_path):
+    runs = {
+        '20250101_000000': steps(1, 2, 3, loss=1.0) + steps(3, mIoU=50.0) + steps(4, loss=1.0),  # 4 was lost
+        '20250102_000000': steps(4, 5, loss=0.5) + steps(5, mIoU=60.0),
+        '20250103_000000': steps(6, loss=0.25) + steps(6, mIoU=70.0),
+    }
+    (tmp_path / 'pictures').mkdir()  # holds no scalars
+    train, val = report.read_scalars(runner_with(tmp_path, runs, tmp_path / 'iter_5.pth'))
+    assert [(r['step'], r['loss']) for r in train] == [(1, 1.0), (2, 1.0), (3, 1.0), (4, 0.5), (5, 0.5), (6, 0.25)]
+    assert [(r['step'], r['mIoU']) for r in val] == [(3, 50.0), (5, 60.0), (6, 70.0)]
+
+
+def test_resuming_a_finished_training_keeps_its_curves(tmp_path):
+    runs = {'20250101_000000': steps(1, 2, loss=1.0) + steps(2, mIoU=50.0), '20250102_000000': []}
+    train, val = report.read_scalars(runner_with(tmp_path, runs, tmp_path / 'iter_2.pth'))
+    assert ([r['step'] for r in train], [r['step'] for r in val]) == ([1, 2], [2])
+
+
+def test_resuming_into_another_folder_takes_the_curves_along(tmp_path):
+    runner_with(tmp_path / 'old', {'20250101_000000': steps(1, 2, loss=1.0)})
+    runs = {'20250101_000001': steps(9, loss=9.0), '20250102_000000': steps(3, loss=0.5)}  # the first is unrelated
+    train, _ = report.read_scalars(runner_with(tmp_path / 'new', runs, tmp_path / 'old' / 'iter_2.pth'))
+    assert [(r['step'], r['loss']) for r in train] == [(1, 1.0), (2, 1.0), (3, 0.5)]
+
+
+def test_a_training_from_the_beginning_has_curves_of_its_own(tmp_path):
+    runs = {'20250101_000000': steps(1, 2, 3, loss=1.0), '20250102_000000': steps(5, loss=0.5)}
+    train, _ = report.read_scalars(runner_with(tmp_path, runs))
+    assert [r['step'] for r in train] == [5]
+
+
+def test_a_killed_run_may_have_left_part_of_a_line(tmp_path):
+    runner = runner_with(tmp_path, {'20250101_000000': steps(1, 2, loss=1.0)})
+    path = tmp_path / '20250101_000000' / 'vis_data' / 'scalars.json'
+    path.write_text(path.read_text() + '{"loss": 0.')
+    train, _ = report.read_scalars(runner)
+    assert [r['step'] for r in train] == [1, 2]
+
+
+def test_curves_without_an_evaluation(tmp_path):
+    report.draw_curves([dict(step=1, loss=1.0)], [], tmp_path / 'curves.png')
+    assert matplotlib.image.imread(tmp_path / 'curves.png').shape[:2] == (432, 1200)
+
+
+def test_images_without_ground_truth_are_drawn(tmp_path):
+    mmcv.imwrite(np.zeros((64, 96, 3), np.uint8), str(tmp_path / 'image.png'))
+    meta = dict(classes=('disc',), palette=[(10, 200, 30)])
+    detections = DetDataSample(metainfo=dict(img_path=str(tmp_path / 'image.png')))
+    detections.pred_instances = InstanceData(
+        labels=torch.zeros(1, dtype=int), bboxes=torch.tensor([[10.0, 10, 40, 30]]), scores=torch.ones(1)
+    )
+    labels = SegDataSample(metainfo=dict(img_path=str(tmp_path / 'image.png')))
+    labels.pred_sem_seg = PixelData(data=torch.zeros(1, 64, 96, dtype=torch.long))
+    for visualizer, sample in ((DetLocalVisualizer(), detections), (SegLocalVisualizer(alpha=1.0), labels)):
+        visualizer.dataset_meta = meta
+        report.draw_result(visualizer, sample, tmp_path / 'drawn.png')
+        assert mmcv.imread(str(tmp_path / 'drawn.png'))[:, -96 * 7 :].any()
+
+
+def test_a_file_of_results_is_replaced_only_when_the_new_one_is_whole(tmp_path):
+    unfinished, finished = tmp_path / 'x.unfinished.pkl', tmp_path / 'x.pkl'
+    finished.write_text('old')
+    hook = report.FinishedFileHook(str(unfinished), str(finished))
+    unfinished.write_text('new')
+    assert finished.read_text() == 'old'
+    hook.after_test(None)
+    assert finished.read_text() == 'new'
+    assert not unfinished.exists()

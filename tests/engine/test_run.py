@@ -1,14 +1,19 @@
-"""The runner's way of loading a checkpoint; training and testing as a whole are in tests/tools."""
+"""Loading and resuming; training and testing a whole detector or segmentor is in tests/tools."""
 
 import copy
+import time
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.registry import MODELS, init_default_scope
 
+from mmconvnext.backbones import ConvNeXt
 from mmconvnext.checkpoints import CheckpointError, convert
+from mmconvnext.engine import run
 from mmconvnext.engine.config import follow_backbone
+from mmconvnext.engine.prepare import latest_checkpoint
 from mmconvnext.engine.run import QuietRunner
 from tests.conftest import ROOT, TOY
 
@@ -66,3 +71,176 @@ def test_backbone_alone_is_refused(runner, state, path):
     torch.save(convert(backbone, 'timm').state, path)
     with pytest.raises(CheckpointError, match=r'is timm V1 .* alone.*tools/train.py --pretrained'):
         runner.load_checkpoint(path)
+
+
+class Malice:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), 'w')
+
+
+def test_a_file_that_runs_code_is_refused(runner, state, path, tmp_path):
+    for protocol in (True, False):
+        torch.save({'state_dict': state, 'x': Malice(tmp_path / 'y')}, path, _use_new_zipfile_serialization=protocol)
+        with pytest.raises(CheckpointError, match=r'holds a Python object, .*open\. Such a file can run any code'):
+            runner.load_checkpoint(path)
+    assert not (tmp_path / 'y').exists()
+
+
+class Trainee(BaseModel):
+    """A backbone that learns to answer with zeros."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = ConvNeXt(arch=TOY, drop_path_rate=0.0)
+
+    def forward(self, inputs, mode):
+        return {'loss': sum(output.square().mean() for output in self.backbone(inputs))}
+
+
+class Images:
+    """Two images of noise."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return dict(inputs=torch.randn(3, 64, 96))
+
+
+def trainer(work_dir, *, steps, checkpoint=None, by_epoch=False, lr=1e-3, **others):
+    length = dict(max_epochs=steps // 2) if by_epoch else dict(max_iters=steps)
+    loader = dict(
+        batch_size=1,
+        dataset=dict(type=Images),
+        sampler=dict(type='DefaultSampler' if by_epoch else 'InfiniteSampler', shuffle=True),
+        collate_fn=dict(type='default_collate'),
+    )
+    cfg = dict(
+        model=dict(type=Trainee),
+        work_dir=str(work_dir),
+        experiment_name=f'{work_dir.name}-{len(list(work_dir.glob("*")))}',
+        launcher='none',
+        adapted=[],
+        train_dataloader=loader,
+        train_cfg=dict(by_epoch=by_epoch, **length),
+        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=lr, momentum=0.9)),
+        default_hooks=dict(
+            logger=dict(type='LoggerHook', interval=1),
+            checkpoint=dict(type='CheckpointHook', interval=1, by_epoch=by_epoch),
+        ),
+        log_processor=dict(by_epoch=by_epoch, window_size=1),
+        visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
+        resume=checkpoint is not None,
+        load_from=checkpoint and str(checkpoint),
+        **others,
+    )
+    return run.build_trainer(Config(cfg))
+
+
+def drawn(monkeypatch):
+    """What is drawn as curves, from now on."""
+    calls = []
+    monkeypatch.setattr(run.report, 'draw_curves', lambda train, val, path: calls.append([r['step'] for r in train]))
+    return calls
+
+
+@pytest.mark.parametrize('by_epoch', [False, True])
+def test_without_validation_training_leaves_its_curves(tmp_path, by_epoch, capsys):
+    metrics = run.train(trainer(tmp_path, steps=2, by_epoch=by_epoch))
+    assert metrics == {}
+    printed = capsys.readouterr().out
+    assert f'curves    {tmp_path / "curves.png"}' in printed
+    assert 'pictures  ' not in printed
+    assert (tmp_path / 'curves.png').is_file()
+    assert not (tmp_path / 'pictures').exists()
+
+
+@pytest.mark.parametrize('by_epoch', [False, True])
+def test_resumed_training_goes_on_with_optimizer_step_and_curves(tmp_path, by_epoch, monkeypatch):
+    run.train(trainer(tmp_path, steps=2, by_epoch=by_epoch))
+    last = latest_checkpoint(tmp_path)
+    momentum = torch.load(last, weights_only=True)['optimizer']['state']
+    time.sleep(1)  # MMEngine names the folder of a run by the second
+    resumed = trainer(tmp_path, steps=4, checkpoint=last, by_epoch=by_epoch)
+    seen = []
+    monkeypatch.setattr(
+        type(resumed.train_loop), 'run', lambda loop: seen.append((loop.iter, loop.runner.optim_wrapper.state_dict()))
+    )
+    resumed.train()
+    ((iteration, optimizer),) = seen
+    assert iteration == 2
+    assert all(torch.equal(optimizer['state'][n]['momentum_buffer'], m['momentum_buffer']) for n, m in momentum.items())
+    monkeypatch.undo()
+
+    curves = drawn(monkeypatch)
+    time.sleep(1)
+    run.train(trainer(tmp_path, steps=4, checkpoint=last, by_epoch=by_epoch))
+    assert curves == [[1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize('by_epoch', [False, True])
+def test_resuming_a_finished_training_says_so_and_keeps_its_curves(tmp_path, by_epoch, monkeypatch, capsys):
+    curves = drawn(monkeypatch)
+    run.train(trainer(tmp_path, steps=2, by_epoch=by_epoch))
+    assert 'already finished' not in capsys.readouterr().out
+    time.sleep(1)
+    run.train(trainer(tmp_path, steps=2, by_epoch=by_epoch, checkpoint=latest_checkpoint(tmp_path)))
+    assert 'this training had already finished, after 2 steps' in capsys.readouterr().out
+    assert curves == [[1, 2], [1, 2]]
+
+
+def test_the_config_in_a_checkpoint_is_not_run(tmp_path):
+    """MMEngine's ``resume`` runs ``meta.config`` as Python code."""
+    run.train(trainer(tmp_path, steps=1))
+    path, made = latest_checkpoint(tmp_path), tmp_path / 'made'
+    content = torch.load(path, weights_only=True)
+    content['meta']['config'] = f'open({str(made)!r}, "w")\nmodel = dict()\n'
+    torch.save(content, path)
+    time.sleep(1)
+    resumed = trainer(tmp_path, steps=2, checkpoint=path)
+    resumed.train()
+    assert resumed.iter == 2
+    assert not made.exists()
+
+
+def test_only_a_training_of_one_s_own_is_resumed(tmp_path):
+    run.train(trainer(tmp_path, steps=1))
+    content = torch.load(latest_checkpoint(tmp_path), weights_only=True)
+    path = tmp_path / 'other.pth'
+
+    torch.save({'state_dict': content['state_dict']}, path)
+    with pytest.raises(CheckpointError, match=r'not the state of their training \(meta, message_hub, optimizer\)'):
+        trainer(tmp_path, steps=2, checkpoint=path).train()
+
+    torch.save(content | {'meta': {'iter': 1}}, path)
+    with pytest.raises(CheckpointError, match=r'not the state of their training \(meta\.epoch\)'):
+        trainer(tmp_path, steps=2, checkpoint=path).train()
+
+    content['optimizer']['param_groups'] *= 2
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match='cannot be resumed with this config: .* parameter groups.*load_from='):
+        trainer(tmp_path, steps=2, checkpoint=path).train()
+
+
+def test_optimizer_of_wrong_settings_is_refused_as_it_is_built(tmp_path):
+    with pytest.raises(ValueError, match='Invalid learning rate: -1'):
+        trainer(tmp_path, steps=1, lr=-1)
+
+
+@pytest.mark.parametrize('seed', [-1, 2**32])
+def test_seed_out_of_range(tmp_path, seed):
+    with pytest.raises(ValueError, match=f'the seed is {seed}; it must be a whole number from 0'):
+        trainer(tmp_path, steps=1, randomness=dict(seed=seed))
+
+
+@pytest.mark.parametrize(('launcher', 'words'), [('pytorch', 'RANK, .*torchrun'), ('slurm', 'SLURM_PROCID, .*srun')])
+def test_launcher_without_its_environment(launcher, words, monkeypatch):
+    for name in (*run.LAUNCHERS['pytorch'][0], *run.LAUNCHERS['slurm'][0]):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValueError, match=f'--launcher {launcher}: {words}'):
+        run.build_runner(Config(dict(launcher=launcher)))

@@ -67,6 +67,14 @@ def test_detector_trains_resumes_and_is_tested(tool, config):
     logged = [json.loads(line) for p in work_dir.glob('*/vis_data/scalars.json') for line in p.read_text().splitlines()]
     assert {r['epoch'] for r in logged if 'loss' in r} <= {1, 2}
 
+    curves = (work_dir / 'curves.png').read_bytes()
+    moved = work_dir.rename(tool.folder / 'moved')
+    printed = tool('train.py', path, *mini[:2], moved, '--resume', '--cfg-options', *FEW, 'train_cfg.max_epochs=2')
+    assert 'this training had already finished' in printed
+    assert f'weights   {moved / "epoch_2.pth"}' in printed
+    assert (moved / 'curves.png').read_bytes() == curves
+    work_dir = moved
+
     out, pictures = tool.folder / 'detections.pkl', tool.folder / 'pictures'
     printed = tool(
         'test.py', path, work_dir / 'epoch_2.pth', '--mini', '--out', out, '--show-dir', pictures,
@@ -75,6 +83,7 @@ def test_detector_trains_resumes_and_is_tested(tool, config):
     assert printed.count('Average Precision') == 12  # of boxes and of masks
     assert printed.count('Average Recall') == 12
     assert len(pickle.loads(out.read_bytes())) == 2
+    assert not list(out.parent.glob('*unfinished*'))
     assert len(list(pictures.glob('*.png'))) == 2
 
 

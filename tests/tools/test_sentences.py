@@ -1,0 +1,91 @@
+"""What the command lines say when they cannot: exit status 2 and a sentence, in this very process to be quick."""
+
+import runpy
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+TOY = """
+_base_ = {base!r}
+model = dict(backbone=dict(arch=dict(_delete_=True, depths=(1, 1, 3, 1), widths=(8, 8, 16, 16))))
+"""
+
+
+class Malice:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, 'w')
+
+
+@pytest.fixture(scope='module')
+def folder(root, tmp_path_factory):
+    """Where a user has configs and files that are no good."""
+    folder = tmp_path_factory.mktemp('user')
+    base = str(root / 'configs/detection/mask_rcnn_convnext_t_3x.py')
+    (folder / 'toy.py').write_text(TOY.format(base=base))
+    (folder / 'unfinished.py').write_text('model = dict(\n')
+    (folder / 'nothing.py').write_text('lr = 1\n')
+    (folder / 'garbage.pth').write_bytes(bytes(range(256)))
+    torch.save({'state_dict': nn.Linear(2, 2).state_dict(), 'x': Malice(str(folder / 'made'))}, folder / 'malice.pth')
+    return folder
+
+
+@pytest.fixture
+def sentence(folder, root, monkeypatch, capfd):
+    """Runs a tool that has to fail, and gives back its last line."""
+
+    def run(tool, *arguments):
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, 'argv', [tool, *arguments])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(root / 'tools' / tool), run_name='__main__')
+        assert ended.value.code == 2
+        printed = capfd.readouterr()
+        assert 'Traceback' not in printed.err
+        return printed.err.splitlines()[-1]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (('unfinished.py',), 'unfinished.py is not Python: '),
+        (('nothing.py',), 'nothing.py has no model=dict(...)'),
+        (('toy.py', '--mini', '--cfg-options', 'optim_wrapper.paramwise_cfg.num_layers=9'), 'num_layers=9 contradicts'),
+        (('toy.py', '--mini', '--cfg-options', 'optim_wrapper.paramwise_cfg.decay_rate=2'), 'at most 1'),
+        (('toy.py', '--mini', '--cfg-options', 'load_from=nowhere.pth'), 'there is no checkpoint nowhere.pth'),
+        (('toy.py', '--mini', '--seed', '-1'), 'the seed is -1'),
+        (('toy.py', '--mini', '--work-dir', 'garbage.pth'), 'garbage.pth cannot be made: File exists'),
+        (('toy.py', '--mini', '--resume', 'garbage.pth'), 'neither a .pth nor a .safetensors file'),
+        (('toy.py', '--mini', '--resume', 'malice.pth'), 'Such a file can run any code'),
+        (('toy.py', '--mini', '--resume', 'malice.pth', '--pretrained', 'x.pth'), 'give one of the two'),
+    ],
+)
+def test_training(sentence, folder, arguments, words):
+    assert words in sentence('train.py', *arguments)
+    assert not (folder / 'made').exists()
+
+
+@pytest.mark.parametrize(
+    ('checkpoint', 'words'),
+    [
+        ('toy.py', 'neither a .pth nor a .safetensors file'),
+        ('malice.pth', 'Such a file can run any code'),
+        ('nowhere.pth', 'there is no checkpoint nowhere.pth'),
+    ],
+)
+def test_testing(sentence, folder, checkpoint, words):
+    assert words in sentence('test.py', 'toy.py', checkpoint, '--mini')
+    assert not (folder / 'made').exists()
+
+
+def test_launcher_without_torchrun(sentence, monkeypatch):
+    monkeypatch.delenv('RANK', raising=False)
+    said = sentence('train.py', 'toy.py', '--mini', '--launcher', 'pytorch')
+    assert '--launcher pytorch: RANK' in said
+    assert 'tools/dist_train.sh' in said
