@@ -223,7 +223,7 @@ def test_only_a_training_of_one_s_own_is_resumed(tmp_path):
 
     content['optimizer']['param_groups'] *= 2
     torch.save(content, path)
-    with pytest.raises(CheckpointError, match='cannot be resumed with this config: .* parameter groups.*load_from='):
+    with pytest.raises(CheckpointError, match=r'cannot be resumed with this config: .* parameter groups.*load_from='):
         trainer(tmp_path, steps=2, checkpoint=path).train()
 
 
