@@ -7,30 +7,25 @@ import pytest
 from mmengine.config import ConfigDict
 
 from mmconvnext.checkpoints import CheckpointError
-from mmconvnext.datasets.mini import write_mini
-from mmconvnext.engine import prepare
+from mmconvnext.engine import scale_down
 from mmconvnext.engine.config import find_backbone
-from mmconvnext.engine.prepare import configure_test, configure_training, latest_checkpoint
+from mmconvnext.engine.prepare import configure_test, configure_training, latest_checkpoint, prepare
 from tests.conftest import ROOT
 
 
-@pytest.fixture(scope='module')
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('data') / 'mini'
-    write_mini(folder, train_images=1, val_images=1)
-    return folder
-
-
 @pytest.fixture
-def make(data, tmp_path):
+def make(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(scale_down, 'TRAIN_IMAGES', 8)
+    monkeypatch.setattr(scale_down, 'VAL_IMAGES', 4)
+    files = {
+        'detector': 'detection/mask_rcnn_convnext_t_3x.py',
+        'segmentor': 'segmentation/upernet_convnext_t_160k.py',
+    }
+
     def make(kind='detector', **options):
-        path, root = {
-            'detector': ('detection/mask_rcnn_convnext_t_3x.py', 'coco'),
-            'segmentor': ('segmentation/upernet_convnext_t_160k.py', 'ade'),
-        }[kind]
-        work_dir = str(tmp_path / 'work')
-        path = str(ROOT / 'configs' / path)
-        return prepare.prepare(path, data_root=str(data / root), work_dir=work_dir, cfg_options=options or None)
+        path = str(ROOT / 'configs' / files[kind])
+        return prepare(path, use_mini=True, work_dir=str(tmp_path / 'work'), cfg_options=options)
 
     return make
 
@@ -144,7 +139,7 @@ def test_out_of_a_detector_is_written_beside_and_then_renamed(make, checkpoint, 
     metric, dump = cfg.test_evaluator
     assert metric.type == 'CocoMetric'
     assert Path(dump.out_file_path) == out.with_name('x.unfinished.pkl')
-    assert cfg.custom_hooks[-1] == dict(type='FinishedFileHook', unfinished=dump.out_file_path, finished=str(out))
+    assert cfg.run_hooks[-1] == dict(type='FinishedFileHook', unfinished=dump.out_file_path, finished=str(out))
     assert out.parent.is_dir()
 
 

@@ -126,6 +126,7 @@ def trainer(work_dir, *, steps, checkpoint=None, by_epoch=False, lr=1e-3, **othe
         experiment_name=f'{work_dir.name}-{len(list(work_dir.glob("*")))}',
         launcher='none',
         adapted=[],
+        run_hooks=[],
         train_dataloader=loader,
         train_cfg=dict(by_epoch=by_epoch, **length),
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=lr, momentum=0.9)),
