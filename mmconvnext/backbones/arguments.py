@@ -1,6 +1,6 @@
-"""The checks of what ConvNeXt is built with.
+"""The checks of what ConvNeXt is built with and called with.
 
-Each returns the argument as the backbone uses it, or raises a ``ValueError`` that says what is allowed. NumPy's numbers
+Each returns an argument as the backbone uses it, or raises a ``ValueError`` that says what is allowed. NumPy's numbers
 and arrays are taken like Python's; nothing of the caller's is changed.
 """
 
@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.model import PretrainedInit
 from torch import Tensor
 
@@ -141,3 +142,24 @@ def resolve_init_cfg(init_cfg: object) -> list[dict] | None:
         )
     ours = {'type': 'ConvNeXtPretrained'}
     return [{**cfg, **ours} if cfg['type'] in ('Pretrained', PretrainedInit) else cfg for cfg in cfgs] or None
+
+
+@torch.fx.wrap  # to torch.fx it is one call, since shapes are symbols there
+def check_input(x: Tensor, in_channels: int, last_stage: int) -> None:
+    """Refuses an input that is not (B, in_channels, H, W), or too small to reach the last stage built.
+
+    ``torch.jit.trace`` records no check, so it makes none: its shapes are tensors.
+    """
+    if torch.jit.is_tracing():
+        return
+    if x.ndim != 4 or x.shape[1] != in_channels:
+        raise ValueError(
+            f'the input must be (B, {in_channels}, H, W), not {tuple(x.shape)}; for images of another number of '
+            'channels set in_channels of the backbone.'
+        )
+    stride = 4 * 2**last_stage
+    if min(x.shape[2:]) < stride:
+        raise ValueError(
+            f'the input is {x.shape[2]} x {x.shape[3]} pixels; stage {last_stage} has stride {stride}, so both sides '
+            f'must be at least {stride}. Enlarge or pad the image, or leave later stages out of out_indices.'
+        )

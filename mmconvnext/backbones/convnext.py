@@ -155,7 +155,7 @@ class ConvNeXt(BaseModule):
         Raises:
             ValueError: If ``x`` is not (B, in_channels, H, W), or too small to reach the last stage.
         """
-        self._check_input(x)
+        arguments.check_input(x, self.in_channels, self.out_indices[-1])
         x = x.contiguous(memory_format=torch.channels_last)
         outs = []
         for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
@@ -184,20 +184,6 @@ class ConvNeXt(BaseModule):
             yield self.stages[i]
             if i in self.out_indices:
                 yield getattr(self, f'norm{i}')
-
-    def _check_input(self, x: Tensor) -> None:
-        if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise ValueError(
-                f'the input must be (B, {self.in_channels}, H, W), not {tuple(x.shape)}; for images of another number '
-                'of channels set in_channels of the backbone.'
-            )
-        stride = self.out_strides[-1]
-        if min(x.shape[2:]) < stride:
-            raise ValueError(
-                f'the input is {x.shape[2]} x {x.shape[3]} pixels; stage {self.out_indices[-1]} has stride {stride}, '
-                f'so both sides must be at least {stride}. Enlarge or pad the image, or leave later stages out of '
-                'out_indices.'
-            )
 
 
 def _init_like_the_paper(module: nn.Module) -> None:
