@@ -1,14 +1,18 @@
 import copy
+import pickle
 import re
 
 import numpy as np
 import pytest
 import timm
 import torch
+from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import MODELS
-from torch import nn
+from torch import Tensor, nn
 
 from mmconvnext.backbones import ConvNeXt
+from mmconvnext.backbones.convnext import Block
+from mmconvnext.backbones.layers import GRN, LayerNorm2d
 
 
 def randomize(model: nn.Module) -> nn.Module:
@@ -203,17 +207,98 @@ def test_any_number_of_input_channels(toy):
     assert len(ConvNeXt(toy, in_channels=7)(torch.randn(1, 7, 64, 96))) == 4
 
 
+def layer_norm_as_written(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    """Every step in the input's dtype, over the last dimension."""
+    x = x - x.mean(-1, keepdim=True)
+    return x / (x.square().mean(-1, keepdim=True) + norm.eps).sqrt() * norm.weight + norm.bias
+
+
+def grn_as_written(grn: GRN, x: Tensor) -> Tensor:
+    """Every step in the input's dtype, over (B, H, W, C)."""
+    energy = x.square().sum((1, 2), keepdim=True).sqrt()
+    return grn.gamma * (x * (energy / (energy.mean(-1, keepdim=True) + grn.eps))) + grn.beta + x
+
+
+def large_model(toy: dict, version: int) -> ConvNeXt:
+    """Its stem and its depthwise convolutions reach hundreds, its GRNs sum the squares of units over 65536 pixels."""
+    model = ConvNeXt(toy, version, layer_scale_init_value=1.0 if version == 1 else None).eval().requires_grad_(False)
+    nn.init.normal_(model.downsample_layers[0][0].weight, std=0.2)
+    for block in (block for stage in model.stages for block in stage):
+        nn.init.normal_(block.dwconv.weight, std=100)
+        nn.init.normal_(block.pwconv1.weight, std=1)
+        nn.init.normal_(block.pwconv2.weight, std=0.1)
+        if version == 2:
+            nn.init.normal_(block.grn.gamma)
+            nn.init.normal_(block.grn.beta)
+    return model
+
+
+def mean_errors(outs: tuple[Tensor, ...], exact: tuple[Tensor, ...]) -> list[float]:
+    # Outputs are normalized, so an absolute error means something
+    return [(out.float() - reference).abs().mean().item() for out, reference in zip(outs, exact)]
+
+
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize('version', [1, 2])
 def test_half_precision_with_large_inputs_at_1024(toy, dtype, version):
-    model = ConvNeXt(toy, version, layer_scale_init_value=1.0 if version == 1 else None).eval()
+    model = large_model(toy, version)
     x = 1000 * torch.randn(1, 3, 1024, 1024)
-    with torch.no_grad():
-        exact = model(x)
-        for out, reference in zip(model.to(dtype)(x.to(dtype)), exact):
-            assert out.dtype == dtype
-            # Outputs are normalized, so an absolute tolerance means something: half's rounding over a few layers
-            assert (out.float() - reference).abs().mean() < 0.05
+    exact = model(x)
+    outs = model.to(dtype)(x.to(dtype))
+    assert {out.dtype for out in outs} == {dtype}
+    assert max(mean_errors(outs, exact)) < (0.01 if dtype == torch.float16 else 0.05)
+
+
+@pytest.mark.parametrize('culprit', ['norm of a map', 'norm of a block', 'grn'])
+def test_half_precision_at_1024_would_show_statistics_in_half(toy, culprit, monkeypatch):
+    """The control of the test before this one: on its input, statistics taken in float16 are wrong."""
+
+    def block_as_written(block: Block, x: Tensor) -> Tensor:
+        norm = layer_norm_as_written if culprit == 'norm of a block' else nn.LayerNorm.forward
+        grn = grn_as_written if culprit == 'grn' else GRN.forward
+        y = block.dwconv(x).permute(0, 2, 3, 1)
+        y = nn.functional.gelu(block.pwconv1(norm(block.norm, y)))
+        return x + block.pwconv2(grn(block.grn, y)).permute(0, 3, 1, 2)
+
+    def map_norm_as_written(norm: LayerNorm2d, x: Tensor) -> Tensor:
+        return layer_norm_as_written(norm, x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+    model = large_model(toy, version=2)
+    x = 1000 * torch.randn(1, 3, 1024, 1024)
+    exact = model(x)
+    if culprit == 'norm of a map':
+        monkeypatch.setattr(LayerNorm2d, 'forward', map_norm_as_written)
+    else:
+        monkeypatch.setattr(Block, 'forward', block_as_written)
+    assert max(mean_errors(model(x), exact)) < 1e-4
+    assert not max(mean_errors(model.half()(x.half()), exact)) < 0.05  # nan is not, either
+
+
+@pytest.mark.parametrize('copied', [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_is_complete_and_independent(toy, copied):
+    model = randomize(ConvNeXt(toy, version=2, frozen_stages=1, drop_path_rate=0.1))
+    other = copied(model)
+    x = torch.randn(1, 3, 64, 96)
+    for ours, theirs in zip(model.eval()(x), other.eval()(x)):
+        torch.testing.assert_close(theirs, ours, rtol=0, atol=0)
+        assert theirs.is_contiguous(memory_format=torch.channels_last)
+    assert [p.requires_grad for p in other.parameters()] == [p.requires_grad for p in model.parameters()]
+    assert not other.train().stages[0].training
+    before = copy.deepcopy(model.state_dict())
+    randomize(other)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+def test_moving_average_of_the_weights(toy):
+    model = ConvNeXt(toy)
+    average = ExponentialMovingAverage(model, momentum=0.25)
+    first = copy.deepcopy(model.state_dict())
+    average.update_parameters(model)  # the first step copies
+    randomize(model)
+    average.update_parameters(model)
+    for name, tensor in average.module.state_dict().items():
+        torch.testing.assert_close(tensor, 0.75 * first[name] + 0.25 * model.state_dict()[name])
 
 
 def test_autocast_equals_float32_to_rounding(toy):

@@ -16,9 +16,10 @@ SCRIPT = textwrap.dedent("""
     dist.init_process_group('gloo')
     torch.manual_seed(0)
     toy = dict(depths=(1, 2, 4, 1), widths=(4, 8, 12, 16))
-    version, with_cp = int(sys.argv[1]), sys.argv[2] == 'True'
+    version, with_cp, static_graph = int(sys.argv[1]), sys.argv[2] == 'True', sys.argv[3] == 'True'
     model = ConvNeXt(toy, version=version, out_indices=(0, 2), with_cp=with_cp, drop_path_rate=0.1)
-    model = DistributedDataParallel(model)  # an unused parameter would raise at the second step
+    # An unused parameter would raise at the second step
+    model = DistributedDataParallel(model, static_graph=static_graph)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     torch.manual_seed(dist.get_rank())
     for _ in range(3):
@@ -35,11 +36,12 @@ SCRIPT = textwrap.dedent("""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('version', 'with_cp'), [(1, False), (2, True)])
-def test_two_processes_stay_equal_without_a_warning(tmp_path, python, version, with_cp):
+@pytest.mark.parametrize(('version', 'with_cp', 'static_graph'), [(1, False, False), (2, True, False), (2, True, True)])
+def test_two_processes_stay_equal_without_a_warning(tmp_path, python, version, with_cp, static_graph):
     script = tmp_path / 'train.py'
     script.write_text(SCRIPT)
-    command = [python, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', script, version, with_cp]
+    command = [python, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', script]
+    command += [version, with_cp, static_graph]
     run = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=240)
     assert run.returncode == 0, run.stderr[-3000:]
     assert run.stdout.count('trained') == 2
