@@ -15,8 +15,10 @@ def check() -> None:
     except ModuleNotFoundError:
         raise
     except ImportError as error:
-        installed = packages_distributions()['cv2'][0]
-        headless = f'{installed.removesuffix("-headless")}-headless=={version(installed)}'
+        headless = 'opencv-python-headless'
+        # A Linux distribution's own cv2 comes without metadata
+        for installed in packages_distributions().get('cv2', [])[:1]:
+            headless = f'{installed.removesuffix("-headless")}-headless=={version(installed)}'
         raise ImportError(
             f'This machine lacks a library with which OpenCV draws windows: {error}. Nothing here opens a window, '
             f'so take the build without them: `pip install --force-reinstall --no-deps {headless}`.'

@@ -21,5 +21,13 @@ def test_a_missing_library_is_named_with_the_cure(monkeypatch: pytest.MonkeyPatc
         opencv.check()
 
 
+def test_a_cv2_of_the_linux_distribution_has_no_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, 'cv2', raising=False)
+    monkeypatch.setattr(sys, 'meta_path', [NoDesktop(), *sys.meta_path])
+    monkeypatch.setattr(opencv, 'packages_distributions', dict)
+    with pytest.raises(ImportError, match=r'libGL\.so\.1.*--no-deps opencv-python-headless`'):
+        opencv.check()
+
+
 def test_nothing_is_said_where_it_imports() -> None:
     opencv.check()
