@@ -1,11 +1,15 @@
+# make                 list these targets
 # make demo            train Cascade Mask R-CNN with ConvNeXt-T on the mini data, evaluate it, draw what it finds
 # make test            run the tests
 # make test-openmmlab  run the tests on the original OpenMMLab packages
 # make lint            check style and types, and that the generated pages are up to date
-# Each needs python3 (3.10 to 3.13, with venv) and make, and installs the rest into a folder of its own.
+# The others need python3 (3.10 to 3.13, with venv) and make, and install the rest into a folder of their own.
 
 PYTHON ?= python3
 STACK ?= onedl
+ifneq ($(words $(filter $(STACK),onedl openmmlab)),1)
+$(error STACK=$(STACK) must be onedl (the maintained OpenMMLab packages) or openmmlab (the original ones))
+endif
 VENV = $(if $(filter onedl,$(STACK)),.venv,.venv-$(STACK))
 RUN = $(VENV)/bin/python
 INSTALLED = $(VENV)/installed-$(shell cat setup.py constraints.txt | cksum | cut -d' ' -f1)
@@ -14,7 +18,10 @@ INSTALLED = $(VENV)/installed-$(shell cat setup.py constraints.txt | cksum | cut
 # process on two cores a training step took several times as long. Threads that sleep do not
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test test-openmmlab lint
+.PHONY: help demo test test-openmmlab lint
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
 
 demo: $(INSTALLED)
 	$(RUN) tools/train.py configs/detection/cascade_convnext_t_3x.py --mini --seed 0

@@ -11,6 +11,10 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 CARRIED = ('configs', 'tools', 'model-index.yml')
 
+# What mmconvnext.engine and mmconvnext.datasets import beside the mm packages; the backbone alone needs none of it.
+# OpenCV is left to mmcv: two of its distributions would install one cv2 over the other
+TRAINING = ['matplotlib', 'pillow', 'pycocotools', 'pyyaml']
+
 
 class BuildWithMim(build_py):
     """Puts configs, tools and the model index under ``mmconvnext/.mim``, where OpenMMLab's tools look for them."""
@@ -38,10 +42,11 @@ setup(
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
-    python_requires='>=3.10',
+    python_requires='>=3.10,<3.14',
     packages=find_packages(include=['mmconvnext', 'mmconvnext.*']),
     cmdclass={'build_py': BuildWithMim},
-    # torch and torchvision must be matching releases: constraints.txt holds a pair that was tested
+    # The whole test suite passed with torch 2.6.0 and 2.14.1, each with the torchvision of the same release
+    # (0.21.0 and 0.29.1): another pair breaks the import of torchvision
     install_requires=['torch>=2.6', 'torchvision>=0.21', 'numpy', 'tqdm', 'filelock', 'safetensors'],
     extras_require={
         # The maintained OpenMMLab packages, and the original ones. They share import names: install one of the two
@@ -50,6 +55,7 @@ setup(
             'onedl-mmcv>=2.3.6',
             'onedl-mmdetection>=3.5.1',
             'onedl-mmsegmentation>=1.4.2',
+            *TRAINING,
         ],
         'openmmlab': [
             'mmengine==0.10.7',
@@ -59,9 +65,10 @@ setup(
             'ftfy',
             'regex',
             'setuptools<81',  # mmengine 0.10.7 imports pkg_resources
+            *TRAINING,
         ],
         'hub': ['huggingface_hub'],  # for checkpoint='hf-hub:...'
-        'test': ['pytest', 'timm'],
+        'test': ['pytest', 'timm', 'setuptools>=70.1'],  # from 70.1 on, setuptools builds wheels by itself
         'lint': ['ruff', 'mypy'],
     },
     classifiers=[
