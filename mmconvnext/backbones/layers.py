@@ -36,13 +36,18 @@ class GRN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalizes (B, H, W, C)."""
-        # A sum of squares over a map overflows float16, so the statistics are at least float32
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        energy = torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=dtype)  # (B, 1, 1, C)
+        energy = _energy(x)  # (B, 1, 1, C)
         share = energy / (energy.mean(-1, keepdim=True) + self.eps)  # 1 is an average channel
         # gamma * (x * share) + beta + x, in an order that cannot overflow where the result does not
         scale = 1 + self.gamma * share
         return torch.addcmul(self.beta.to(x.dtype), x, scale.to(x.dtype))
+
+
+@torch.fx.wrap  # torch.fx of PyTorch 2.6 cannot trace a computed dtype
+def _energy(x: Tensor) -> Tensor:
+    # A sum of squares over a map overflows float16, so it is at least float32
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    return torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True, dtype=dtype)
 
 
 class DropPath(nn.Module):
