@@ -1,6 +1,5 @@
 """Gradients of the 7x7 depthwise convolution on the CPU."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
