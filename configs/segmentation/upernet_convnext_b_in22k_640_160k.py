@@ -7,11 +7,10 @@ _base_ = [
     '../_base_/segmentation_runtime.py',
 ]
 
-crop_size = (640, 640)
 model = dict(
-    data_preprocessor=dict(size=crop_size),
+    data_preprocessor=dict(size=_base_.crop_size),
     backbone=dict(arch='base', init_cfg=dict(type='ConvNeXtPretrained', checkpoint='convnext_base.in22k')),
     decode_head=dict(in_channels=[128, 256, 512, 1024]),
     auxiliary_head=dict(in_channels=512),
-    test_cfg=dict(mode='slide', crop_size=crop_size, stride=(426, 426)),
+    test_cfg=dict(mode='slide', crop_size=_base_.crop_size, stride=(426, 426)),
 )

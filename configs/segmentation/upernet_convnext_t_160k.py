@@ -7,14 +7,13 @@ _base_ = [
     '../_base_/segmentation_runtime.py',
 ]
 
-crop_size = (512, 512)
 model = dict(
-    data_preprocessor=dict(size=crop_size),
+    data_preprocessor=dict(size=_base_.crop_size),
     backbone=dict(
         init_cfg=dict(
             type='ConvNeXtPretrained',
             checkpoint='convnext_tiny.in1k',
         )
     ),
-    test_cfg=dict(mode='slide', crop_size=crop_size, stride=(341, 341)),
+    test_cfg=dict(mode='slide', crop_size=_base_.crop_size, stride=(341, 341)),
 )

@@ -108,6 +108,8 @@ def convert_file(
         CheckpointError: If the file cannot be had, read or converted, or the new one is there already.
     """
     destination = Path(destination)
+    if destination.is_dir():
+        raise CheckpointError(f'{destination} is a folder; give the name of the new file in it.')
     if destination.exists() and not force:
         raise CheckpointError(f'{destination} is there already; --force (force=True) replaces it.')
     tensors = tensors_in(read_file(locate(source), allow_pickle), source, key)

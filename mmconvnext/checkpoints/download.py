@@ -35,7 +35,10 @@ def download(url: str) -> Path:
     Raises:
         CheckpointError: If it cannot be downloaded, or what comes is no checkpoint.
     """
-    path = cache_folder() / unquote(urlsplit(url).path.rsplit('/', 1)[-1])
+    try:
+        path = cache_folder() / unquote(urlsplit(url).path.rsplit('/', 1)[-1])
+    except ValueError as error:
+        raise CheckpointError(f'{url} is no address ({error}).') from error
     if path.is_file():
         return path
     if path == cache_folder():
@@ -67,20 +70,29 @@ def download_from_hub(name: str) -> Path:
     """
     try:
         from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+        from huggingface_hub.errors import (
+            EntryNotFoundError,
+            HfHubHTTPError,
+            HFValidationError,
+            LocalEntryNotFoundError,
+        )
     except ImportError as error:
         raise CheckpointError(
             f"hf-hub:{name} needs the package huggingface_hub: pip install 'mmconvnext[hub]'."
         ) from error
     repository, _, revision = name.partition('@')
+    missing: list[EntryNotFoundError] = []
     for file in HUB_FILES:
         try:
             return Path(hf_hub_download(repository, file, revision=revision or None))
         except EntryNotFoundError as error:
-            missing = str(error).splitlines()[0]
+            missing.append(error)
         except (HfHubHTTPError, HFValidationError, OSError) as error:
             raise CheckpointError(f'could not get hf-hub:{name} ({str(error).splitlines()[0]}).') from error
-    raise CheckpointError(f'hf-hub:{name} has none of {", ".join(HUB_FILES)} ({missing}).')
+    reason = str(missing[-1]).splitlines()[0].rstrip('.')
+    if any(isinstance(error, LocalEntryNotFoundError) for error in missing):
+        raise CheckpointError(f'hf-hub:{name} is not in the cache, and the hub cannot be reached ({reason}).')
+    raise CheckpointError(f'hf-hub:{name} has none of {", ".join(HUB_FILES)} ({reason}).')
 
 
 def _fetch(url: str, part: Path) -> None:

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
-from mmconvnext.backbones.convnext import ConvNeXt
+from mmconvnext.backbones.convnext import EPS, ConvNeXt
+from mmconvnext.backbones.sizes import Arch
 from mmconvnext.checkpoints import manifest
 from mmconvnext.checkpoints.errors import CheckpointError
 from mmconvnext.checkpoints.network import Network, first, read_network
@@ -18,6 +19,12 @@ from mmconvnext.checkpoints.stem import StemPolicy, adapt_stem
 # What files of whole detectors hold and no model has today: copies by the EMA hook of MMCV 1, and the mean and standard
 # deviation of images, which are the config's
 OBSOLETE = ('ema_', 'data_preprocessor.')
+
+# What values can be copied from as they are; those of 8 bits need a scale that is kept elsewhere
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+# OpenCLIP's largest. Its norms have an eps of 1e-5, which no tensor tells
+XXLARGE = Arch((3, 4, 30, 3), (384, 768, 1536, 3072))
 
 
 @dataclass
@@ -70,8 +77,15 @@ def fit_backbone(
     Raises:
         CheckpointError: If they do not fit; the message names the settings that would make them.
     """
+    if stem_policy not in get_args(StemPolicy):
+        raise CheckpointError(f'adapt_stem={stem_policy!r} must be one of {", ".join(get_args(StemPolicy))}.')
     wanted = backbone.state_dict()
     network = read_network(found.state)
+    if network.arch == XXLARGE and found.dialect.name.startswith(('timm', 'openclip')):
+        raise CheckpointError(
+            f'{source} is the xxlarge ConvNeXt of OpenCLIP, whose norms have an eps of 1e-5. Here all have {EPS:.0e}, '
+            'with which its outputs would be others.'
+        )
     _check_network(network, read_network(wanted), source)
 
     fit = Fit(origin=_origin(found, network, source))
@@ -204,7 +218,7 @@ def _check_tensors(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], so
             f'there and {tuple(wanted[name].shape)} here.'
         )
     for name, tensor in state.items():
-        if tensor.is_floating_point() != wanted[name].is_floating_point():
+        if (tensor.dtype in FLOATS) != wanted[name].is_floating_point():
             raise CheckpointError(f'{source}: {name} is of {tensor.dtype}, not of {wanted[name].dtype}.')
         if not torch.isfinite(tensor).all():
             bad = int((~torch.isfinite(tensor)).sum())

@@ -51,7 +51,7 @@ def load_pretrained(
     """
     source = str(checkpoint)
     try:
-        path = locate(source)
+        path = locate(checkpoint)
     except CheckpointError as error:
         raise CheckpointError(f'{error} {WAYS_ON}') from error
     found = recognise(tensors_in(read_file(path, allow_pickle), source, key), source, prefix)
@@ -78,7 +78,7 @@ def load_detector(model: nn.Module, checkpoint: str | Path, *, strict: bool = Tr
     """
     source = str(checkpoint)
     model = unwrap(model)
-    fit = fit_detector(model, tensors_in(read_file(locate(source), allow_pickle), source), source, strict=strict)
+    fit = fit_detector(model, tensors_in(read_file(locate(checkpoint), allow_pickle), source), source, strict=strict)
     return _fill(model, fit, source)
 
 

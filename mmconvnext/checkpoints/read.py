@@ -32,6 +32,7 @@ WRAPPERS = (
 HASH_IN_NAME = re.compile(r'-(?!(?:19|20)\d{6}\.)([0-9a-f]{8,64})\.(?:pth|pt|bin|safetensors)$')
 
 ZIP, PICKLE = b'PK\x03\x04', b'\x80'
+TORCH_PICKLE = bytes.fromhex('6cfc9c46f9206aa85019')  # in the first pickle of each file of PyTorch before 1.6
 
 # What reading a damaged pickle may raise
 UNREADABLE = (
@@ -60,8 +61,11 @@ def check_file(path: Path, name: str | None = None) -> None:
             promises.
     """
     name = name or path.name
-    with path.open('rb') as file:
-        head = file.read(512)
+    try:
+        with path.open('rb') as file:
+            head = file.read(512)
+    except OSError as error:
+        raise CheckpointError(f'{path} cannot be read ({error.strerror}).') from error
     if not head:
         raise CheckpointError(f'{path} is empty. Download it again.')
     if head.lstrip().startswith(b'<'):
@@ -75,6 +79,11 @@ def check_file(path: Path, name: str | None = None) -> None:
         )
     if not (head.startswith((ZIP, PICKLE)) or is_safetensors(head)):
         raise CheckpointError(f'{path} is neither a .pth nor a .safetensors file: it starts with {head[:16]!r}.')
+    if head.startswith(PICKLE) and len(head) > 32 and TORCH_PICKLE not in head[:32]:
+        raise CheckpointError(
+            f'{path} is a plain pickle, such as those of Detectron2, and not a checkpoint of PyTorch. Write its arrays '
+            'with torch.save, as tensors by name.'
+        )
     promised = HASH_IN_NAME.search(name)
     if promised and not (digest := _sha256(path)).startswith(promised[1]):
         raise CheckpointError(
@@ -124,8 +133,9 @@ def read_file(path: Path, allow_pickle: bool = False) -> Any:
                 f'{path} is a TorchScript program, not a checkpoint. Save the state_dict() of what torch.jit.load '
                 'returns.'
             ) from error
+        reason = message.partition('WeightsUnpickler error:')[2].strip() or message
         raise CheckpointError(
-            f'{path} is damaged or cut off, or not a checkpoint of PyTorch ({message.splitlines()[0][:120]}). Download '
+            f'{path} is damaged or cut off, or not a checkpoint of PyTorch ({reason.splitlines()[0][:120]}). Download '
             'it again.'
         ) from error
 
@@ -156,11 +166,16 @@ def tensors_in(content: Any, source: str, key: str | None = None) -> dict[str, T
         content = inner
     if {'param_groups', 'optimizer'} & content.keys():
         raise CheckpointError(f'{source} holds the state of an optimizer and no weights; {_entries(content)}.')
-    others = [name for name, value in content.items() if not isinstance(value, Tensor)]
+    others = [name for name, value in content.items() if not (isinstance(name, str) and isinstance(value, Tensor))]
     if others or not content:
         raise CheckpointError(
-            f'{source} holds no dictionary of tensors, at its top or under one of {", ".join(WRAPPERS)}; '
+            f'{source} holds no dictionary of tensors by name, at its top or under one of {", ".join(WRAPPERS)}; '
             f'{_entries(content)}. If the weights are elsewhere, say where with key=....'
+        )
+    unusual = [name for name, value in content.items() if value.layout != torch.strided or value.is_meta]
+    if unusual:
+        raise CheckpointError(
+            f'{source} holds {unusual[0]} without its values, or as a sparse tensor. Save dense tensors on the CPU.'
         )
     return dict(content)
 

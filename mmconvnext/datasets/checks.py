@@ -1,8 +1,20 @@
-"""Checks of a user's data before training: what is missing is said at once, in one message."""
+"""Checks of a user's data before training or testing: what is wrong is said at once, not after minutes."""
 
-from pathlib import Path
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
+from mmengine.dataset import BaseDataset
+from mmengine.registry import DATASETS
+
+from mmconvnext.datasets.coco_content import check_coco, read_coco
+from mmconvnext.datasets.errors import DataError
+from mmconvnext.datasets.heads import check_heads, num_classes_options
+from mmconvnext.datasets.label_maps import check_label_maps
+from mmconvnext.datasets.listing import is_remote
+from mmconvnext.engine.tree import walk
 
 COCO_LAYOUT = """\
     annotations/instances_train2017.json
@@ -14,41 +26,191 @@ ADE20K_LAYOUT = """\
     images/validation/*.jpg
     annotations/training/*.png
     annotations/validation/*.png"""
+RANKS = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID'}  # environment variables of a launcher's processes
+PAGE = 'docs/your_own_data.md'
 
 
-class MissingDataError(ValueError):
-    """Files or folders that a config reads are not there. The message says where they were looked for."""
+@dataclass(frozen=True)
+class Source:
+    """A dataset that reads files, without the wrappers around it.
+
+    Args:
+        name: Where it is in the config, such as ``train_dataloader.dataset``.
+        loader: The key of its data loader.
+        cfg: Its config.
+        dataset: Itself, built, with nothing loaded yet.
+    """
+
+    name: str
+    loader: str
+    cfg: ConfigDict
+    dataset: BaseDataset
 
 
-def check_paths(cfg: Config, loaders: tuple[str, ...], segmentation: bool) -> None:
-    """Checks that every file and folder that the config's data loaders read exists.
+def check_data(cfg: Config, loaders: Sequence[str], segmentation: bool) -> None:
+    """Checks that what a config's data loaders read is there, is sound, and fits the classes of the model.
+
+    Paths with a scheme (``s3://``) and file backends other than the local one are not checked, nor is the content of
+    datasets that read other formats than COCO's and label maps. Content is read by the first of several processes only.
 
     Args:
         cfg: A whole config.
         loaders: Which of its loaders to check, such as ``('train_dataloader', 'val_dataloader')``.
-        segmentation: Whether ADE20K's layout is the one to suggest; COCO's otherwise.
+        segmentation: Whether the config trains a segmentor; a detector otherwise.
 
     Raises:
-        MissingDataError: If any is missing, naming all of them.
+        DataError: If anything is missing or wrong.
     """
-    missing: dict[Path, None] = {}  # an ordered set
-    roots: dict[str, None] = {}
-    for loader in loaders:
-        dataset = cfg[loader].dataset
-        while 'dataset' in dataset:  # wrappers such as RepeatDataset
-            dataset = dataset.dataset
-        root = Path(dataset.get('data_root') or '')
-        roots[str(root)] = None
-        parts = [*dataset.get('data_prefix', {}).values(), dataset.get('ann_file')]
-        for path in (root / part for part in parts if part):
-            if not path.exists():
-                missing[path.absolute()] = None
+    sources = [source for loader in loaders for source in _sources(cfg, loader)]
+    _check_paths(cfg, sources, segmentation)
+    if os.environ.get(RANKS.get(cfg.get('launcher', 'none'), ''), '0') != '0':
+        return
+    for source in sources:
+        classes = source.dataset.metainfo.get('classes')
+        if isinstance(classes, str):
+            raise DataError(
+                f'{source.name}.metainfo.classes is the string {classes!r}; it must be a tuple of names. A tuple of '
+                f'one name has a comma: classes=({classes!r},). A string names a text file with a class a line, and '
+                'there is no such file.'
+            )
+        if segmentation and _loads_like(source.dataset, 'mmseg', 'BaseSegDataset', ('load_data_list',)):
+            check_label_maps(source.dataset, source.name, _pipeline_value(source.cfg, 'reduce_zero_label'))
+        elif not segmentation and _loads_like(
+            source.dataset, 'mmdet', 'CocoDataset', ('load_data_list', 'parse_data_info')
+        ):
+            _check_coco(cfg, source, alone=sum(s.loader == source.loader for s in sources) == 1)
+        if classes is not None:
+            check_heads(cfg.model, classes, source.name)
+
+
+def _sources(cfg: Config, loader: str) -> Iterator[Source]:
+    if not cfg.get(loader):
+        return
+    with DATASETS.switch_scope_and_registry(cfg.default_scope) as registry:
+        for name, node in _unwrapped(cfg[loader].dataset, f'{loader}.dataset'):
+            kind = registry.get(node.type) if isinstance(node.type, str) else node.type
+            if kind is None:
+                raise DataError(f'{name}.type is {node.type!r}, which no imported package has registered.')
+            if not (isinstance(kind, type) and issubclass(kind, BaseDataset)):
+                continue
+            arguments = {key: value for key, value in node.to_dict().items() if key != 'type'}
+            try:
+                dataset = kind(**arguments | {'pipeline': [], 'lazy_init': True})
+            except (TypeError, ValueError, AssertionError, AttributeError, ImportError) as error:
+                raise DataError(f'{name} cannot be built: {_why(error, node)}') from error
+            yield Source(name, loader, node, dataset)
+
+
+def _unwrapped(node: ConfigDict, name: str) -> Iterator[tuple[str, ConfigDict]]:
+    if 'datasets' in node:  # ConcatDataset
+        for index, child in enumerate(node.datasets):
+            yield from _unwrapped(child, f'{name}.datasets.{index}')
+    elif 'dataset' in node:  # RepeatDataset, ClassBalancedDataset, MultiImageMixDataset
+        yield from _unwrapped(node.dataset, f'{name}.dataset')
+    else:
+        yield name, node
+
+
+def _why(error: Exception, node: ConfigDict) -> str:
+    if 'is not a subset of classes' in str(error):  # BaseSegDataset.get_label_map, which lists them all
+        return (
+            f'its metainfo has classes that {node.type} does not have. For classes of your own set '
+            f"type='BaseSegDataset'; {PAGE} shows how."
+        )
+    return str(error)
+
+
+def _check_paths(cfg: Config, sources: Sequence[Source], segmentation: bool) -> None:
+    missing: dict[str, str] = {}
+    for source in sources:
+        dataset = source.dataset
+        paths = {f'data_prefix.{key}': path for key, path in dataset.data_prefix.items()}
+        paths['ann_file'] = dataset.ann_file
+        for key, path in paths.items():
+            if path and not is_remote(path, getattr(dataset, 'backend_args', None)) and not os.path.exists(path):
+                missing.setdefault(os.path.abspath(path), f'{source.name}.{key}')
+    for loader in dict.fromkeys(source.loader for source in sources):
+        key, path, backend_args = _evaluated(cfg, loader)
+        if path and not is_remote(path, backend_args) and not os.path.exists(path):
+            missing.setdefault(os.path.abspath(path), key)
     if not missing:
         return
     lines = ['the data of this config was not found. Looked for:']
-    lines += [f'    {path}' for path in missing]
-    looked_in = ', '.join(roots)
-    lines += [f'Expected under the data root (--data-root, now {looked_in}):']
+    lines += [f'    {path}    ({key})' for path, key in missing.items()]
+    roots = dict.fromkeys(str(source.cfg.get('data_root') or '.') for source in sources)
+    lines += [f'Expected under the data root (--data-root, now {", ".join(roots)}):']
     lines += [ADE20K_LAYOUT if segmentation else COCO_LAYOUT]
+    lines += [f'Other names of files and folders go into a config of your own; {PAGE} shows how.']
     lines += ['Add --mini to train on small data that is made on the spot, with nothing to download.']
-    raise MissingDataError('\n'.join(lines))
+    raise DataError('\n'.join(lines))
+
+
+def _evaluated(cfg: Config, loader: str) -> tuple[str, str | None, dict | None]:
+    """Returns the key, path and file backend of the annotations that the evaluator of a loader reads."""
+    key = loader.replace('_dataloader', '_evaluator')
+    for node in walk(cfg.get(key)):
+        if node.get('ann_file'):
+            return f'{key}.ann_file', node.ann_file, node.get('backend_args')
+    return key, None, None
+
+
+def _loads_like(dataset: BaseDataset, scope: str, name: str, methods: Sequence[str]) -> bool:
+    with DATASETS.switch_scope_and_registry(scope) as registry:
+        base = registry.get(name)
+    kind = type(dataset)
+    return issubclass(kind, base) and all(getattr(kind, method) is getattr(base, method) for method in methods)
+
+
+def _pipeline_value(node: ConfigDict, key: str) -> Any:
+    """Returns an argument of the ``LoadAnnotations`` in a dataset's pipeline, or None."""
+    for transform in walk(node.get('pipeline')):
+        if transform.get('type') == 'LoadAnnotations' and key in transform:
+            return transform[key]
+    return None
+
+
+def _check_coco(cfg: Config, source: Source, alone: bool) -> None:
+    dataset = source.dataset
+    if not dataset.ann_file:
+        raise DataError(f'{source.name} has no ann_file; it must name a COCO annotation file.')
+    if is_remote(dataset.ann_file, dataset.backend_args):
+        return
+    evaluators = list(walk(cfg.get(source.loader.replace('_dataloader', '_evaluator'))))
+    only_formats = any(evaluator.get('format_only') for evaluator in evaluators)
+    evaluates_masks = any('segm' in (evaluator.get('metric') or ()) for evaluator in evaluators)
+    images = check_coco(
+        dataset,
+        source.name,
+        needs_masks=evaluates_masks or bool(_pipeline_value(source.cfg, 'with_mask')),
+        needs_annotations=not only_formats,
+        how_to_set_classes=lambda names: _how_to_set_classes(cfg, names),
+    )
+    key, truth, backend_args = _evaluated(cfg, source.loader)
+    if not truth or not alone or is_remote(truth, backend_args) or os.path.samefile(truth, dataset.ann_file):
+        return
+    if {image['id'] for image in read_coco(truth, needs_annotations=not only_formats)['images']} != images:
+        raise DataError(
+            f'{key} is {truth}, but {source.name} reads {dataset.ann_file}, which lists other images. Give both the '
+            'same file.'
+        )
+
+
+def _how_to_set_classes(cfg: Config, names: Sequence[str]) -> str:
+    lines = [f'If the data is right, put these lines into a config of your own ({PAGE} has a whole one):']
+    lines += [f'    _base_ = {os.path.abspath(cfg.filename)!r}'] if cfg.filename else []
+    lines += [f'    metainfo = dict(classes={tuple(names)!r})']
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        for name, _ in _unwrapped(cfg[loader].dataset, 'dataset') if cfg.get(loader) else ():
+            if 'datasets' in name.split('.'):  # a list in a config replaces that of its base as a whole
+                lines += [f'    (and metainfo=metainfo in {loader}.{name})']
+            else:
+                lines += [f'    {loader} = {_nested(name)}']
+    lines += ['and train it with', f'    {num_classes_options(cfg.model, len(names))}']
+    return '\n'.join(lines)
+
+
+def _nested(name: str) -> str:
+    value = 'dict(metainfo=metainfo)'
+    for key in reversed(name.split('.')):
+        value = f'dict({key}={value})'
+    return value

@@ -13,7 +13,7 @@ import io
 import json
 import math
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -274,7 +274,9 @@ def write_mini(
     image_size: tuple[int, int] = (192, 256),
     seed: int = 0,
 ) -> None:
-    """Write the set under `root`; return at once if this very set already lies there.
+    """Write the set under `root`; return at once if this very set already lies there, whole.
+
+    Files that are missing from this very set are made again, and nothing else is touched.
 
     `image_size` is (height, width). Image k of a split depends on `seed`, `image_size` and k alone.
 
@@ -284,7 +286,7 @@ def write_mini(
         ade/annotations/{training,validation}/ADE_{train,val}_00000001.png ...
         mini.json    the arguments, by which the set is recognised
 
-    Raises ValueError for arguments out of range, FileExistsError if `root` holds anything else.
+    Raises ValueError for arguments out of range, FileExistsError if `root` holds anything else, which stays as it is.
     """
     root, size = Path(root), tuple(image_size)
     if min(train_images, val_images) < 1:
@@ -298,13 +300,15 @@ def write_mini(
         raise ValueError(f'The seed of the mini set must not be negative, but it is {seed}.')
     counts = {'train_images': train_images, 'val_images': val_images}
     manifest = {'format': FORMAT, **counts, 'image_size': list(size), 'seed': seed}
-    if _holds(root, manifest):
-        return
-    if root.exists():
+    found = _manifest(root)
+    if root.exists() and found != manifest:
+        whose = f'holds another mini set, {found}' if found else f'exists and has no {MANIFEST}'
         raise FileExistsError(
-            f'{root} exists and is not the mini set asked for, {manifest}. It is left untouched: '
-            'name another folder, or remove this one first.'
+            f'{root} {whose}, where the mini set {manifest} was to be. It is left untouched: delete the folder '
+            '(or move it away, if anything in it is yours), and the set is made anew.'
         )
+    if found and all((root / name).is_file() for name in _files(train_images, val_images)):
+        return
 
     root.parent.mkdir(parents=True, exist_ok=True)
     # Written beside `root` and renamed, so that an interrupted write leaves nothing at `root`.
@@ -313,18 +317,38 @@ def write_mini(
         _write_split(staged, 'train', 'training', train_images, size, (seed, 0))
         _write_split(staged, 'val', 'validation', val_images, size, (seed, 1))
         (staged / MANIFEST).write_text(json.dumps(manifest))
+        if found:
+            _complete(root, staged)
+            return
         try:
             staged.rename(root)
         except OSError:
-            if not _holds(root, manifest):  # Another process of the same run may have been first.
+            if _manifest(root) != manifest:  # Another process of the same run may have been first.
                 raise
 
 
-def _holds(root: Path, manifest: dict) -> bool:
+def _manifest(root: Path) -> dict | None:
     try:
-        return json.loads((root / MANIFEST).read_text()) == manifest
+        return json.loads((root / MANIFEST).read_text())
     except (OSError, ValueError):
-        return False
+        return None
+
+
+def _complete(root: Path, staged: Path) -> None:
+    for file in staged.rglob('*'):
+        target = root / file.relative_to(staged)
+        if file.is_file() and not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(target)
+
+
+def _files(train_images: int, val_images: int) -> Iterator[str]:
+    for coco, ade, count in (('train', 'training', train_images), ('val', 'validation', val_images)):
+        yield f'coco/annotations/instances_{coco}2017.json'
+        for number in range(1, count + 1):
+            yield f'coco/{coco}2017/{number:012d}.jpg'
+            yield f'ade/images/{ade}/ADE_{coco}_{number:08d}.jpg'
+            yield f'ade/annotations/{ade}/ADE_{coco}_{number:08d}.png'
 
 
 def _write_split(root: Path, coco: str, ade: str, count: int, size: tuple[int, int], seed: tuple[int, int]) -> None:

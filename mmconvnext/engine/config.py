@@ -1,36 +1,87 @@
 """From a config file and command-line options to the config that runs."""
 
 import copy
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import MODELS
 
-from mmconvnext.backbones import ConvNeXt
+from mmconvnext.engine.follow import find_backbone, follow_backbone, follow_in_backbone
 from mmconvnext.engine.tree import walk
 
 MINI_ROOT = Path('data/mini')
+PREFIX = 'mmconvnext::'
+INSTALLED = Path(__file__).parents[1] / '.mim' / 'configs'
 
 
 def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
-    """Reads a config file and applies ``--cfg-options`` to it; widths that follow from the backbone follow.
+    """Reads a config file and applies ``--cfg-options`` to it; what follows from the backbone follows.
 
     Raises:
         ValueError: If there is no such file, an option does not fit it, or the backbone's arguments are wrong.
     """
-    if not Path(path).is_file():
-        raise ValueError(f'there is no config file {path}; those of this package are under configs/.')
-    cfg = Config.fromfile(str(path))
-    if options:
-        try:
-            cfg.merge_from_dict(dict(options))
-        except (TypeError, KeyError) as error:
-            raise ValueError(f'--cfg-options does not fit the config: {error.args[0]}') from error
-    follow_backbone(cfg.model)
+    cfg = read_config(path)
+    set_options(cfg, as_tree(options))
     return cfg
+
+
+def read_config(path: str | Path) -> Config:
+    """Reads a config file, as it is.
+
+    Args:
+        path: The file, or ``mmconvnext::`` and its path below the package's configs.
+
+    Raises:
+        ValueError: If there is none, or if it is not the config of a model.
+    """
+    by_name = str(path).startswith(PREFIX)
+    file = INSTALLED / str(path).removeprefix(PREFIX) if by_name else Path(path).expanduser()
+    if not file.is_file():
+        raise ValueError(
+            f'there is no config file {path}.{_meant(file, by_name)} Those of this package are under configs/ and, '
+            f'wherever it is installed, {PREFIX}detection/... and {PREFIX}segmentation/...'
+        )
+    try:
+        cfg = Config.fromfile(str(file))
+    except SyntaxError as error:
+        raise ValueError(f'{path} is not Python: {error}') from error
+    if not isinstance(cfg.get('model'), ConfigDict):
+        raise ValueError(f'{path} has no model=dict(...), so there is nothing to train or test.')
+    return cfg
+
+
+def as_tree(options: Mapping[str, Any] | None) -> ConfigDict:
+    """``--cfg-options`` as a tree: ``{'model.backbone.arch': 'base'}`` as ``{'model': {'backbone': ...}}``.
+
+    Raises:
+        ValueError: If one contradicts another.
+    """
+    tree = Config()
+    try:
+        tree.merge_from_dict(copy.deepcopy(dict(options or {})))
+    except TypeError as error:
+        raise ValueError(f'--cfg-options contradict each other: {", ".join(options or {})}.') from error
+    return ConfigDict({key: tree[key] for key in tree})
+
+
+def set_options(cfg: Config, asked: ConfigDict) -> None:
+    """Sets values of a config; what follows from the backbone follows.
+
+    Args:
+        cfg: Changed in place.
+        asked: From :func:`as_tree`. It stays as it is.
+
+    Raises:
+        ValueError: If an option does not fit the config, or the backbone's arguments are wrong.
+    """
+    try:
+        cfg.merge_from_dict(copy.deepcopy(asked))
+    except (TypeError, KeyError) as error:
+        raise ValueError(f'--cfg-options does not fit the config: {error.args[0]}') from error
+    follow_in_backbone(cfg.model, asked.get('model'))
+    follow_backbone(cfg.model, asked.get('model'))
 
 
 def is_segmentation(cfg: Config) -> bool:
@@ -43,39 +94,6 @@ def is_segmentation(cfg: Config) -> bool:
     if scope not in ('mmdet', 'mmseg'):
         raise ValueError(f"default_scope is {scope!r}; it must be 'mmdet' (detection) or 'mmseg' (segmentation).")
     return scope == 'mmseg'
-
-
-def find_backbone(model: ConfigDict) -> ConfigDict:
-    """The config of the model's ConvNeXt, however deep it is nested.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    for node in walk(model):
-        if node.get('type') in ('ConvNeXt', 'mmconvnext.ConvNeXt', ConvNeXt):
-            return node
-    raise ValueError("the model has no backbone of type 'ConvNeXt', which is what this package is for.")
-
-
-def follow_backbone(model: ConfigDict) -> None:
-    """Sets the input widths of the neck, or of a segmentor's heads, to what the backbone gives.
-
-    So a config, or ``--cfg-options model.backbone.arch=base``, names the arch and nothing else.
-
-    Raises:
-        ValueError: If the backbone's arguments are wrong.
-    """
-    backbone = copy.deepcopy(find_backbone(model))
-    backbone.pop('init_cfg', None)
-    with torch.device('meta'):  # checks the arguments at once, at no cost
-        widths = MODELS.build(backbone).out_channels
-    if 'neck' in model:
-        model.neck.in_channels = list(widths)
-        return
-    for node in walk([model.get('decode_head'), model.get('auxiliary_head')]):
-        if 'in_index' in node:
-            index = node.in_index
-            node.in_channels = widths[index] if isinstance(index, int) else [widths[i] for i in index]
 
 
 def set_data_root(cfg: Config, data_root: Path) -> None:
@@ -91,10 +109,13 @@ def set_data_root(cfg: Config, data_root: Path) -> None:
             node.data_root = str(data_root)
     if not old_roots:
         raise ValueError('--data-root has nothing to move: no dataset of the config has a data_root.')
+    if 'data_root' in cfg:
+        cfg.data_root = str(data_root)
     for node in walk([cfg[key] for key in cfg if key.endswith('_evaluator')]):
         for old in old_roots:
-            if old and str(node.get('ann_file', '')).startswith(old):
-                node.ann_file = str(data_root / node.ann_file.removeprefix(old).lstrip('/'))
+            if old and Path(node.get('ann_file') or '').is_relative_to(old):
+                node.ann_file = str(data_root / Path(node.ann_file).relative_to(old))
+                break
 
 
 def set_pretrained(cfg: Config, pretrained: str) -> None:
@@ -104,8 +125,8 @@ def set_pretrained(cfg: Config, pretrained: str) -> None:
 
 
 def add_hook(cfg: Config, **hook: Any) -> None:
-    """Adds a hook to those of the config."""
-    cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+    """Adds a hook of this run alone; ``custom_hooks`` would be built again from the config that it leaves behind."""
+    cfg.run_hooks = [*cfg.get('run_hooks', []), hook]
 
 
 def set_tta(cfg: Config) -> None:
@@ -119,6 +140,19 @@ def set_tta(cfg: Config) -> None:
             '--tta needs tta_model and tta_pipeline in the config. The segmentation configs have them; MMDetection '
             'cannot merge masks over augmented images, so the detection configs have none.'
         )
+    if cfg.model.type == cfg.tta_model.type:  # a config written down by a test with --tta
+        return
     cfg.model.test_cfg.update(cfg.get('tta_test_cfg', {}))
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+
+
+def _meant(file: Path, by_name: bool) -> str:
+    """What a missing config may have been meant to be, as a sentence."""
+    beside = {path.name: str(path) for path in file.parent.glob('*.py')}
+    installed = {
+        path.name: f'{PREFIX}{path.relative_to(INSTALLED).as_posix()}' for path in INSTALLED.glob('[!_]*/*.py')
+    }
+    known = installed | ({} if by_name else beside)
+    close = [known[name] for name in difflib.get_close_matches(file.name, known, n=3, cutoff=0.8)]
+    return f' Did you mean {" or ".join(close)}?' if close else ''

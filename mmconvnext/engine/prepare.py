@@ -8,8 +8,9 @@ from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
 from mmconvnext.checkpoints.locate import locate
-from mmconvnext.datasets.checks import check_paths
+from mmconvnext.datasets.checks import check_data
 from mmconvnext.engine import config, machine
+from mmconvnext.engine.follow import check_weights
 from mmconvnext.engine.scale_down import scale_down
 
 
@@ -41,19 +42,19 @@ def prepare(
     """
     if use_mini and data_root:
         raise ValueError('--mini makes its own data, so --data-root has nothing to point at; give one of the two.')
-    cfg = config.load_config(path, cfg_options)
+    cfg = config.read_config(path)
+    asked = config.as_tree(cfg_options)
     if use_mini:
-        scale_down(cfg, config.MINI_ROOT)
-        if cfg_options:  # said explicitly, so they win over the mini recipe too
-            cfg.merge_from_dict(dict(cfg_options))
-            config.follow_backbone(cfg.model)
+        scale_down(cfg, config.MINI_ROOT, asked)
     elif data_root:
         config.set_data_root(cfg, Path(data_root).expanduser())
-    cfg.work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}{"_mini" if use_mini else ""}'
+    config.set_options(cfg, asked)
+    work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}{"_mini" if use_mini else ""}'
+    cfg.work_dir = str(Path(work_dir).expanduser())
     cfg.launcher = launcher
     if seed is not None:
         cfg.randomness = dict(cfg.get('randomness', {}), seed=seed)
-    config.add_hook(cfg, type='ProgressBarHook')
+    cfg.run_hooks = [dict(type='ProgressBarHook')]
     machine.adapt(cfg, amp)
     return cfg
 
@@ -72,7 +73,8 @@ def configure_training(
     Raises:
         ValueError: If data, or the checkpoint to resume from, are missing.
     """
-    check_paths(cfg, ('train_dataloader', 'val_dataloader'), config.is_segmentation(cfg))
+    loaders = [name for name in ('train_dataloader', 'val_dataloader') if cfg.get(name)]
+    check_data(cfg, tuple(loaders), config.is_segmentation(cfg))
     if pretrained is not None:
         config.set_pretrained(cfg, pretrained)
     elif cfg.load_from:
@@ -80,7 +82,10 @@ def configure_training(
     if resume is not None:
         _resume(cfg, resume)
     if auto_scale_lr:
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+            raise ValueError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config.')
         cfg.auto_scale_lr.enable = True
+    check_weights(cfg.model)
 
 
 def configure_test(
@@ -99,7 +104,9 @@ def configure_test(
         ValueError: If data or checkpoint are missing, or the config has no test-time augmentation.
     """
     segmentation = config.is_segmentation(cfg)
-    check_paths(cfg, ('test_dataloader',), segmentation)
+    if not cfg.get('test_dataloader'):
+        raise ValueError('the config has no test_dataloader, so there is nothing to test on.')
+    check_data(cfg, ('test_dataloader',), segmentation)
     config.set_pretrained(cfg, 'none')  # the checkpoint holds the whole model
     cfg.load_from, cfg.resume = str(locate(checkpoint)), False
     if out and segmentation:

@@ -106,6 +106,8 @@ def evaluate(cfg: Config, *, results: str | None = None, pictures: str | None = 
 def _build_runner(cfg: Config) -> QuietRunner:
     machine.join_processes(cfg)
     runner = QuietRunner.from_cfg(cfg)
+    for hook in cfg.run_hooks:
+        runner.register_hook(hook)
     for note in cfg.adapted:
         runner.logger.info(note)
     return runner

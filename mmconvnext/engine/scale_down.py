@@ -4,13 +4,16 @@ Everything that `--mini` changes in a config, other than what the machine lacks,
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
 from mmconvnext.datasets import mini
-from mmconvnext.engine.tree import walk
+from mmconvnext.engine.follow import backbone_path, find_backbone
+from mmconvnext.engine.tree import look_up, walk
 
 TRAIN_IMAGES = 200
 VAL_IMAGES = 40
@@ -83,27 +86,84 @@ RECIPES = {
 }
 
 
-def scale_down(cfg: Config, root: Path) -> None:
+# What of a config is scaled, by dotted name
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+SCALED = (
+    *(f'{loader}.dataset' for loader in LOADERS),
+    'val_evaluator',
+    'test_evaluator',
+    'train_cfg',
+    'optim_wrapper.optimizer',
+    'param_scheduler',
+    'default_hooks.logger',
+    'default_hooks.checkpoint',
+    'log_processor',
+    'model.data_preprocessor',
+    'model.test_cfg',
+)
+SCALED_IN_DETECTORS = (
+    'model.train_cfg.rpn_proposal',
+    'model.train_cfg.rcnn',
+    'model.test_cfg.rpn',
+    'model.test_cfg.rcnn',
+)
+
+
+def scale_down(cfg: Config, root: Path, asked: Mapping[str, Any] | None = None) -> None:
     """Rewrites ``cfg`` in place to train on the mini data at ``root``, which is made if it is not there.
 
-    Raises:
-        ValueError: If there is no mini recipe for the config's model, or if ``root`` holds something else.
-    """
-    recipe = RECIPES.get(cfg.model.type)
-    if recipe is None:
-        raise ValueError(f'--mini knows {", ".join(RECIPES)}, but the model of this config is {cfg.model.type}.')
-    mini.write_mini(root, train_images=TRAIN_IMAGES, val_images=VAL_IMAGES, image_size=IMAGE_SIZE)
+    A config that was scaled down already, such as the one that a training leaves in its work directory, stays as it is.
 
+    Args:
+        cfg: As its file has it.
+        root: Folder of the mini data.
+        asked: What options are going to set, as a tree. The schedule is scaled to the length and batch size in it.
+
+    Raises:
+        ValueError: If there is no mini recipe for the config's model, or the config is not of the form of ours.
+        FileExistsError: If ``root`` holds something else.
+    """
+    if not cfg.get('scaled_down'):
+        _check_form(cfg)
+    mini.write_mini(root, train_images=TRAIN_IMAGES, val_images=VAL_IMAGES, image_size=IMAGE_SIZE)
+    if cfg.get('scaled_down'):
+        return
+
+    recipe = RECIPES[cfg.model.type]
     segmentation = cfg.model.type == 'EncoderDecoder'
     _point_at(cfg, root / ('ade' if segmentation else 'coco'), segmentation)
     _shrink_images(cfg, recipe)
-    _shrink_schedule(cfg, recipe)
+    _shrink_schedule(cfg, recipe, asked)
     if not segmentation:
         _shrink_proposals(cfg.model, recipe)
-    cfg.model.backbone.init_cfg = None
-    cfg.model.backbone.drop_path_rate = 0.0  # it regularizes 36 epochs, not a few hundred steps
+    backbone = find_backbone(cfg.model)
+    if look_up(asked, ('model', *backbone_path(cfg.model), 'init_cfg')) is None:
+        backbone.init_cfg = None
+    backbone.drop_path_rate = 0.0  # it regularizes 36 epochs, not a few hundred steps
     cfg.optim_wrapper.optimizer.lr = recipe.lr
-    cfg.optim_wrapper.paramwise_cfg.decay_rate = recipe.decay_rate
+    if 'decay_rate' in cfg.optim_wrapper.get('paramwise_cfg', {}):
+        cfg.optim_wrapper.paramwise_cfg.decay_rate = recipe.decay_rate
+    cfg.scaled_down = True
+
+
+def _check_form(cfg: Config) -> None:
+    recipe = RECIPES.get(cfg.model.get('type'))
+    if recipe is None:
+        raise ValueError(f'--mini knows {", ".join(RECIPES)}, but the model of this config is {cfg.model.get("type")}.')
+    ours = '--mini scales the recipes of this package; this config has '
+    for name in SCALED if cfg.model.type == 'EncoderDecoder' else SCALED + SCALED_IN_DETECTORS:
+        if look_up(cfg, tuple(name.split('.'))) is None:
+            raise ValueError(f'{ours}no {name}.')
+    for loader in LOADERS:
+        dataset = cfg[loader].dataset
+        if 'dataset' in dataset or 'datasets' in dataset:
+            raise ValueError(f'{ours}a {dataset.type} around the dataset of {loader}.')
+    if not {'max_epochs', 'max_iters'} & cfg.train_cfg.keys():
+        raise ValueError(f'{ours}neither max_epochs nor max_iters in train_cfg.')
+    schedulers = cfg.param_scheduler if isinstance(cfg.param_scheduler, list | tuple) else [cfg.param_scheduler]
+    types = [scheduler.get('type') for scheduler in schedulers]
+    if len(types) != 2 or types[0] != 'LinearLR' or types[1] not in ('MultiStepLR', 'PolyLR'):
+        raise ValueError(f'{ours}the param_scheduler {types}; a warm-up, LinearLR, then MultiStepLR or PolyLR fits.')
 
 
 def _point_at(cfg: Config, root: Path, segmentation: bool) -> None:
@@ -111,7 +171,7 @@ def _point_at(cfg: Config, root: Path, segmentation: bool) -> None:
         metainfo = dict(classes=mini.SEGMENTATION_CLASSES, palette=mini.SEGMENTATION_PALETTE)
     else:
         metainfo = dict(classes=mini.DETECTION_CLASSES, palette=mini.DETECTION_PALETTE)
-    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+    for loader in (cfg[name] for name in LOADERS):
         loader.dataset.data_root = str(root)
         loader.dataset.metainfo = metainfo
         loader.num_workers = 1
@@ -119,8 +179,9 @@ def _point_at(cfg: Config, root: Path, segmentation: bool) -> None:
             # ADE20KDataset takes no classes but its own; what else it adds is its suffixes and the zero label
             loader.dataset.type = 'BaseSegDataset'
             loader.dataset.reduce_zero_label = True
-    if not segmentation:
-        for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
+    cfg.data_root = str(root)
+    for evaluator in walk([cfg.val_evaluator, cfg.test_evaluator]):
+        if 'ann_file' in evaluator:
             evaluator.ann_file = str(root / cfg.val_dataloader.dataset.ann_file)
     for node in walk(cfg.model):
         if 'num_classes' in node:
@@ -128,15 +189,18 @@ def _point_at(cfg: Config, root: Path, segmentation: bool) -> None:
 
 
 def _shrink_images(cfg: Config, recipe: MiniRecipe) -> None:
-    def scaled(size: tuple[int, int]) -> tuple[int, int]:
-        return round(size[0] * recipe.image_scale), round(size[1] * recipe.image_scale)
+    def scaled(size: Any) -> Any:
+        if isinstance(size, list | tuple):
+            return type(size)(scaled(side) for side in size)
+        return round(size * recipe.image_scale)
 
-    for node in walk([cfg.train_dataloader.dataset, cfg.val_dataloader.dataset]):
-        if node.get('type') == 'RandomChoiceResize':
-            node.scales = [scaled(scale) for scale in node.scales]
-        elif node.get('type') in ('Resize', 'RandomResize'):
+    pipelines = [cfg.train_dataloader.dataset, cfg.val_dataloader.dataset, cfg.get('tta_pipeline')]
+    for node in walk(pipelines):
+        if node.get('type') == 'RandomChoiceResize' and 'scales' in node:
+            node.scales = scaled(node.scales)
+        elif node.get('type') in ('Resize', 'RandomResize') and 'scale' in node:
             node.scale = scaled(node.scale)
-        elif node.get('type') == 'RandomCrop':
+        elif node.get('type') == 'RandomCrop' and not node.get('crop_type', '').startswith('relative'):
             node.crop_size = scaled(node.crop_size)
         elif 'filter_empty_gt' in node:  # every image is used, so that the number of steps is known
             node.update(filter_empty_gt=False, min_size=1)
@@ -148,32 +212,48 @@ def _shrink_images(cfg: Config, recipe: MiniRecipe) -> None:
         cfg.model.test_cfg.stride = scaled(cfg.model.test_cfg.stride)
 
 
-def _shrink_schedule(cfg: Config, recipe: MiniRecipe) -> None:
-    cfg.train_dataloader.batch_size = recipe.batch_size
-    cfg.auto_scale_lr.base_batch_size = recipe.batch_size  # what the recipe's learning rate is for
-    steps_per_epoch = math.ceil(TRAIN_IMAGES / recipe.batch_size)
-    steps = recipe.epochs * steps_per_epoch
-    epochs_between = recipe.epochs // recipe.evaluations
+def _shrink_schedule(cfg: Config, recipe: MiniRecipe, asked: Mapping[str, Any] | None) -> None:
+    batch_size = _asked_count(asked, 'train_dataloader.batch_size', recipe.batch_size)
+    cfg.train_dataloader.batch_size = batch_size
+    # The batch that the recipe's learning rate is for, whatever batch is asked for
+    cfg.auto_scale_lr = dict(cfg.get('auto_scale_lr') or dict(enable=False), base_batch_size=recipe.batch_size)
+    steps_per_epoch = math.ceil(TRAIN_IMAGES / batch_size)
     if 'max_epochs' in cfg.train_cfg:
         full_length = cfg.train_cfg.max_epochs
-        cfg.train_cfg.max_epochs = recipe.epochs
-        cfg.train_cfg.val_interval = epochs_between
+        epochs = _asked_count(asked, 'train_cfg.max_epochs', recipe.epochs)
+        steps = epochs * steps_per_epoch
+        cfg.train_cfg.max_epochs = epochs
+        cfg.train_cfg.val_interval = math.ceil(epochs / recipe.evaluations)
     else:
         full_length = cfg.train_cfg.max_iters
+        steps = _asked_count(asked, 'train_cfg.max_iters', recipe.epochs * steps_per_epoch)
         cfg.train_cfg.max_iters = steps
-        cfg.train_cfg.val_interval = epochs_between * steps_per_epoch
+        cfg.train_cfg.val_interval = math.ceil(steps / recipe.evaluations)
         cfg.default_hooks.checkpoint.interval = steps
     cfg.default_hooks.logger.interval = 10
     cfg.log_processor.window_size = 10
 
     # Counted in steps, since the learning rate drops within an epoch of so short a schedule
     warmup, main = cfg.param_scheduler
-    warmup.end = recipe.warmup_steps
+    recipe_steps = recipe.epochs * math.ceil(TRAIN_IMAGES / recipe.batch_size)
+    warmup.end = round(recipe.warmup_steps * steps / recipe_steps)
     main.update(by_epoch=False, end=steps)
     if 'milestones' in main:
         main.milestones = [steps * milestone // full_length for milestone in main.milestones]
     else:
-        main.begin = recipe.warmup_steps
+        main.begin = warmup.end
+    if warmup.end < 2:  # MMEngine's warm-up of one step would never end
+        main.begin = 0
+        cfg.param_scheduler = [main]
+
+
+def _asked_count(asked: Mapping[str, Any] | None, name: str, default: int) -> int:
+    count = look_up(asked, tuple(name.split('.')))
+    if count is None:
+        return default
+    if not isinstance(count, int) or count < 1:
+        raise ValueError(f'{name}={count!r} must be a positive integer.')
+    return count
 
 
 def _shrink_proposals(model: ConfigDict, recipe: MiniRecipe) -> None:
@@ -182,5 +262,6 @@ def _shrink_proposals(model: ConfigDict, recipe: MiniRecipe) -> None:
         rpn.max_per_img = recipe.proposals
     stages = model.train_cfg.rcnn if isinstance(model.train_cfg.rcnn, list) else [model.train_cfg.rcnn]
     for stage in stages:
-        stage.sampler.num = recipe.rois
+        if 'sampler' in stage:
+            stage.sampler.num = recipe.rois
     model.test_cfg.rcnn.max_per_img = recipe.detections

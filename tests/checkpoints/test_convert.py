@@ -70,6 +70,9 @@ def test_nothing_is_replaced_or_half_written(network, save, tmp_path, monkeypatc
     with pytest.raises(CheckpointError, match=r'out.pth is there already; --force'):
         convert_file(source, out, 'timm')
 
+    with pytest.raises(CheckpointError, match='is a folder; give the name of the new file in it'):
+        convert_file(source, tmp_path, 'timm', force=True)
+
     def full(*args):
         raise OSError('No space left on device')
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mmconvnext.backbones import ConvNeXt
-from mmconvnext.checkpoints import CheckpointError, load_pretrained
+from mmconvnext.checkpoints import CheckpointError, convert, load_pretrained
 
 V1 = pytest.mark.parametrize('version', [1], indirect=True, ids=['V1'])
 
@@ -45,6 +45,10 @@ BYTES = {
     'error of a bucket': (lambda good: b'<?xml version="1.0"?><Error>AccessDenied</Error>', 'is a web page'),
     'error of an API': (lambda good: b'{"message": "Not Found"}', r'neither a .pth nor a .safetensors file.*message'),
     'pointer of Git LFS': (lambda good: b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a', 'git lfs pull'),
+    'pickle of Detectron2': (
+        lambda good: pickle.dumps({'model': {'stem.conv1.weight': [1.0]}, '__author__': 'x'}),
+        'is a plain pickle.*not a checkpoint of PyTorch',
+    ),
     'text': (lambda good: b'convnext_tiny.pth\n', 'neither a .pth nor'),
     'archive': (lambda good: b'\x1f\x8b\x08\x00' + good, 'neither a .pth nor'),
     'noise': (lambda good: hashlib.sha512(b'noise').digest() * 9, 'neither a .pth nor'),
@@ -71,6 +75,35 @@ class TestFiles:
 
     def test_folder(self, backbone, tmp_path):
         refused(backbone, tmp_path, 'is a folder; give the checkpoint file in it')
+
+    @pytest.mark.parametrize(
+        ('checkpoint', 'words'),
+        [
+            (None, 'checkpoint=None names no checkpoint.*--pretrained PATH'),
+            ('', "checkpoint='' names no checkpoint"),
+            ('x' * 5000, 'x cannot be looked up .*too long'),
+            ('http://[x/net.pth', 'is no address'),
+            ('open-mmlab://convnext_tiny', 'is no address that can be read here.*hf-hub:org/name.*checkpoints list'),
+        ],
+    )
+    def test_no_name_of_a_checkpoint(self, backbone, checkpoint, words):
+        refused(backbone, checkpoint, words)
+
+    @pytest.mark.parametrize('around', ['{} ', '{}\n', ' {}'])
+    def test_space_around_a_path(self, backbone, good, tmp_path, around):
+        (tmp_path / 'net.pth').write_bytes(good)
+        path = around.format(tmp_path / 'net.pth')
+        refused(backbone, path, rf'no checkpoint {re.escape(repr(path))}. Did you mean {str(tmp_path / "net.pth")!r}')
+
+    def test_file_that_may_not_be_read(self, backbone, good, tmp_path, monkeypatch):
+        (tmp_path / 'net.pth').write_bytes(good)
+
+        def denied(*args):
+            raise PermissionError(13, 'Permission denied')
+
+        with monkeypatch.context() as patch:
+            patch.setattr('pathlib.Path.open', denied)
+            refused(backbone, tmp_path / 'net.pth', r'net.pth cannot be read \(Permission denied\)')
 
     def test_legacy_file_cut_off(self, backbone, network, tmp_path):
         path = tmp_path / 'file.pth'
@@ -136,6 +169,7 @@ CONTENTS = {
     'optimizer': ({'optimizer': {'state': {}, 'param_groups': []}, 'epoch': 3}, 'state of an optimizer and no weights'),
     'optimizer alone': ({'state': {}, 'param_groups': []}, 'state of an optimizer and no weights'),
     'numbers': ({'model': {'stages.0.0.gamma': 1.0}}, r'it holds stages.0.0.gamma \(float\)'),
+    'numbers for names': ({'model': {0: torch.ones(1)}}, r'no dictionary of tensors by name.* it holds 0 \(Tensor\)'),
     'student and teacher': ({'student': names('a'), 'teacher': names('b')}, r'it holds student \(dict\), .*key='),
     'ResNet': (names('conv1.weight', 'layer1.0.conv1.weight'), 'is not a ConvNeXt: by its names it is a ResNet'),
     'ResNet of a detector': ({'state_dict': names('backbone.layer1.0.conv1.weight')}, 'it is a ResNet'),
@@ -212,6 +246,15 @@ TENSORS = {
         put('stages.0.0.pwconv1.weight', torch.ones(16, 4, dtype=torch.int8)),
         'stages.0.0.pwconv1.weight is of torch.int8, not of torch.float32',
     ),
+    '8-bit floats': (
+        lambda s: s.update({n: t.to(torch.float8_e4m3fn) for n, t in s.items()}),
+        r'downsample_layers.0.0.weight is of torch.float8_e4m3fn, not of torch.float32',
+    ),
+    'sparse': (
+        lambda s: s.update({'stages.0.0.pwconv1.weight': s['stages.0.0.pwconv1.weight'].to_sparse()}),
+        'holds stages.0.0.pwconv1.weight without its values, or as a sparse tensor',
+    ),
+    'meta': (put('norm.weight', torch.ones(16, device='meta')), 'holds norm.weight without its values, or as a sparse'),
     'two final norms': (put('norms.3.bias', torch.ones(16)), 'holds norm.bias twice, the second time as norms.3.bias'),
 }
 
@@ -226,6 +269,20 @@ def test_tensors(backbone, network, save, damage, words):
 def test_overlapping_stem_of_timm(backbone, save):
     peer = timm.create_model('convnext_atto_ols', num_classes=3)
     refused(backbone, save(peer.state_dict()), r'names of timm, but also 2 tensors \(stem.2.bias, stem.2.weight\)')
+
+
+@V1
+@pytest.mark.parametrize('home', ['', 'visual.trunk.'], ids=['timm', 'OpenCLIP'])
+def test_xxlarge_of_openclip_has_another_eps(backbone, save, home):
+    with torch.device('meta'):
+        peer = timm.create_model('convnext_xxlarge', num_classes=0)
+    assert {m.eps for m in peer.modules() if isinstance(m, nn.LayerNorm)} == {1e-5}
+    # Shapes alone tell it
+    state = {f'{home}{n}': torch.zeros(()).expand(t.shape) for n, t in peer.state_dict().items()}
+    path = save(state)
+    refused(backbone, path, 'xxlarge ConvNeXt of OpenCLIP, whose norms have an eps of 1e-5')
+    with pytest.raises(CheckpointError, match='whose norms have an eps of 1e-5'):
+        convert(state, 'official')
 
 
 OTHERS = {
@@ -273,6 +330,9 @@ class TestOptions:
     def test_fewer_channels_by_zeros(self, toy, network, save):
         with pytest.raises(CheckpointError, match=r"adapt_stem='zero' does not allow.*adapt_stem='repeat'"):
             load_pretrained(ConvNeXt(toy, in_channels=1), save(network), adapt_stem='zero')
+
+    def test_unknown_way_to_adapt_the_stem(self, backbone, network, save):
+        refused(backbone, save(network), "adapt_stem='mean' must be one of repeat, zero, refuse", adapt_stem='mean')
 
     def test_no_such_key(self, backbone, network, save):
         refused(

@@ -194,6 +194,24 @@ def test_hub(monkeypatch, toy, save):
         locate('hf-hub:org/name')
 
 
+def test_hub_without_network(monkeypatch, toy, save):
+    """A file of any of the names may be in the cache; none is the fault of the repository."""
+    errors = pytest.importorskip('huggingface_hub.errors')
+    path = save(ConvNeXt(toy).state_dict(), 'pytorch_model.bin')
+
+    def hf_hub_download(repository, file, revision=None):
+        if repository == 'org/cached' and file == 'pytorch_model.bin':
+            return path
+        raise errors.LocalEntryNotFoundError('Please check your connection.')
+
+    monkeypatch.setattr('huggingface_hub.hf_hub_download', hf_hub_download)
+    load_pretrained(ConvNeXt(toy), 'hf-hub:org/cached')
+    with pytest.raises(
+        CheckpointError, match=r'is not in the cache, and the hub cannot be reached \(Please check your'
+    ):
+        locate('hf-hub:org/name')
+
+
 def test_hub_without_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
     with pytest.raises(CheckpointError, match=r"pip install 'mmconvnext\[hub\]'"):

@@ -109,6 +109,68 @@ def test_a_model_pickled_whole_needs_to_be_trusted(backbone, network, save):
     load_pretrained(backbone, path, allow_pickle=True)
 
 
+def under(prefix, state):
+    return {f'{prefix}{name}': tensor for name, tensor in state.items()}
+
+
+# What other programs write around the weights, and beside them
+FILES_OF_USERS = {
+    'average of timm': lambda s: {'state_dict_ema': under('module.backbone.', s)},
+    'average of PyTorch': lambda s: under('module.', s) | {'n_averaged': torch.tensor(9)},
+    'average beside an empty entry': lambda s: {'state_dict': None, 'model_ema': {'state_dict': under('model.', s)}},
+    'average of MMEngine': lambda s: {'ema_state_dict': under('module.module.', s) | {'steps': torch.tensor(9)}},
+    'Lightning': lambda s: {
+        'pytorch-lightning_version': '2.1.0',
+        'hyper_parameters': {'lr': 1e-3},
+        'optimizer_states': [{'state': {}, 'param_groups': []}],
+        'state_dict': under('model.backbone.', s) | {'criterion.weight': torch.ones(5)},
+    },
+    'DeepSpeed': lambda s: {'module': under('backbone.', s), 'optimizer': None, 'ds_version': '0.14.0'},
+    'torch.compile': lambda s: {'state_dict': under('backbone._orig_mod.', s)},
+    'MMPretrain': lambda s: {
+        'meta': {'epoch': 300},
+        'message_hub': {},
+        'state_dict': {
+            f'backbone.{n}'.replace('dwconv', 'depthwise_conv').replace('pwconv', 'pointwise_conv'): t
+            for n, t in s.items()
+        }
+        | {
+            'data_preprocessor.mean': torch.zeros(3, 1, 1),
+        },
+    },
+    'parameters': lambda s: {n: torch.nn.Parameter(t) for n, t in s.items()},
+    'float64': lambda s: {n: t.double() for n, t in s.items()},
+}
+
+
+@pytest.mark.parametrize('write', FILES_OF_USERS.values(), ids=FILES_OF_USERS)
+def test_files_of_users(toy, version, network, save, write):
+    without_classifier = {n: t for n, t in network.items() if not n.startswith(('norm.', 'head.'))}
+    path = save(write(without_classifier))
+    model = ConvNeXt(toy, version=version, init_cfg=dict(type='ConvNeXtPretrained', checkpoint=path))
+    model.init_weights()
+    state = model.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in without_classifier.items())
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_half_precision_is_widened_exactly(backbone, network, save, dtype):
+    load_pretrained(backbone, save({n: t.to(dtype) for n, t in network.items()}))
+    name = 'stages.2.3.pwconv2.weight'
+    assert torch.equal(backbone.state_dict()[name], network[name].to(dtype).float())
+
+
+def test_ways_to_say_where_a_file_is(backbone, network, save, tmp_path, monkeypatch):
+    save(network, 'my file.pth')
+    monkeypatch.setenv('HOME', str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / 'my file.pth'
+    for checkpoint in (file, str(file), 'my file.pth', '~/my file.pth', f'file://{file}', file.as_uri()):
+        backbone.load_state_dict(backbone.before)
+        load_pretrained(backbone, checkpoint)
+        assert torch.equal(backbone.stages[0][0].norm.bias, network['stages.0.0.norm.bias'])
+
+
 @pytest.mark.parametrize('kind', ['ConvNeXtPretrained', 'Pretrained'])
 @pytest.mark.parametrize('as_list', [False, True])
 def test_init_cfg_loads_and_a_second_init_does_no_harm(toy, version, network, save, kind, as_list):

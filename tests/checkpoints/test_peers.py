@@ -1,9 +1,5 @@
 """The same weights give the same stage outputs here and in the code base that they come from."""
 
-import importlib
-import sys
-from types import ModuleType
-
 import pytest
 import timm
 import torch
@@ -15,6 +11,7 @@ from torchvision.models.convnext import ConvNeXt as TorchvisionConvNeXt
 from mmconvnext.backbones import ConvNeXt
 from mmconvnext.checkpoints import convert, load_pretrained
 from tests.conftest import TOY
+from tests.peers import installed, mmpretrain_convnext, torchvision_stages
 
 DEPTHS, WIDTHS = list(TOY['depths']), list(TOY['widths'])
 X = (2, 3, 64, 96)
@@ -74,14 +71,7 @@ def test_timm_features_only(save):
 def test_torchvision(save):
     blocks = [CNBlockConfig(*sizes) for sizes in zip(WIDTHS, [*WIDTHS[1:], None], DEPTHS)]
     peer = randomize(TorchvisionConvNeXt(blocks, num_classes=5))
-
-    def stages(x):
-        for i, module in enumerate(peer.features):
-            x = module(x)
-            if i % 2:
-                yield x
-
-    assert_equal_outputs(lambda x: list(stages(x)), peer.state_dict(), 1, save)
+    assert_equal_outputs(lambda x: torchvision_stages(peer, x), peer.state_dict(), 1, save)
     official = convert(peer.state_dict(), 'official').state
     TorchvisionConvNeXt(blocks, num_classes=5).load_state_dict(convert(official, 'torchvision').state)
 
@@ -90,7 +80,7 @@ def test_torchvision(save):
 class TestHuggingFace:
     @pytest.fixture
     def build(self, version):
-        transformers = pytest.importorskip('transformers')
+        transformers = installed('transformers')
         name = 'ConvNext' if version == 1 else 'ConvNextV2'
 
         def build(kind, **options):
@@ -112,7 +102,7 @@ class TestHuggingFace:
         assert_equal_outputs(lambda x: peer(x).feature_maps, peer.state_dict(), version, save, with_norms=True)
 
     def test_dinov3(self, save):
-        transformers = pytest.importorskip('transformers')
+        transformers = installed('transformers')
         config = transformers.DINOv3ConvNextConfig(hidden_sizes=WIDTHS, depths=DEPTHS)
         peer = randomize(transformers.DINOv3ConvNextModel(config))
         state = peer.state_dict()
@@ -124,10 +114,7 @@ class TestHuggingFace:
 class TestMMPretrain:
     @pytest.fixture(params=[True, False], ids=['linear', '1x1 convolution'])
     def build(self, request, version, monkeypatch):
-        pytest.importorskip('mmpretrain.version')
-        # Its language models fail to import under today's transformers; none is needed here
-        monkeypatch.setitem(sys.modules, 'mmpretrain.models.multimodal', ModuleType('multimodal'))
-        peer = importlib.import_module('mmpretrain.models.backbones.convnext').ConvNeXt
+        peer = mmpretrain_convnext(monkeypatch)
         v2 = dict(use_grn=True, layer_scale_init_value=0.0) if version == 2 else {}
         arch = dict(depths=DEPTHS, channels=WIDTHS)
         return lambda **options: randomize(peer(arch=arch, linear_pw_conv=request.param, **v2, **options))

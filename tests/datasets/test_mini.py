@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -198,6 +199,30 @@ def test_the_same_set_is_not_written_again(root):
     before = {path: path.stat().st_mtime_ns for path in root.rglob('*')}
     mini.write_mini(root, **REQUEST)
     assert {path: path.stat().st_mtime_ns for path in root.rglob('*')} == before
+
+
+def test_files_missing_from_a_set_are_made_again_and_others_are_left_alone(root, tmp_path):
+    whole = contents(root)
+    mini.write_mini(tmp_path / 'mini', **REQUEST)
+    edited = tmp_path / 'mini/coco/train2017/000000000001.jpg'
+    edited.write_bytes(b'mine')
+    for name in ('coco/annotations/instances_val2017.json', 'ade/annotations/training/ADE_train_00000003.png'):
+        (tmp_path / 'mini' / name).unlink()
+    shutil.rmtree(tmp_path / 'mini/ade/images/validation')
+    mini.write_mini(tmp_path / 'mini', **REQUEST)
+    assert edited.read_bytes() == b'mine'
+    edited.write_bytes(whole['coco/train2017/000000000001.jpg'])
+    assert contents(tmp_path / 'mini') == whole
+    assert [path.name for path in tmp_path.iterdir()] == ['mini']
+
+
+def test_a_set_of_an_older_format_says_to_delete_the_folder(tmp_path, monkeypatch):
+    mini.write_mini(tmp_path / 'mini', **REQUEST)
+    before = contents(tmp_path / 'mini')
+    monkeypatch.setattr(mini, 'FORMAT', mini.FORMAT + 1)
+    with pytest.raises(FileExistsError, match=f'{tmp_path / "mini"} holds another mini set.*delete the folder'):
+        mini.write_mini(tmp_path / 'mini', **REQUEST)
+    assert contents(tmp_path / 'mini') == before
 
 
 @pytest.mark.parametrize('change', [{'seed': 4}, {'train_images': 5}, {'image_size': (128, 96)}])

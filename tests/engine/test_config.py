@@ -5,6 +5,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from mmconvnext.engine import config
+from mmconvnext.engine.follow import find_backbone
 
 
 @pytest.fixture
@@ -34,6 +35,40 @@ def test_wrong_backbone_argument_fails_before_anything_is_built(detector):
         config.load_config('configs/detection/none.py')
 
 
+def test_config_that_is_not_there_says_what_may_be_meant(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(config, 'INSTALLED', root / 'configs')
+    beside = root / 'configs/detection/mask_rcnn_convnext_t_3x.py'
+    with pytest.raises(ValueError, match=f'there is no config file .* Did you mean {beside}'):
+        config.load_config(beside.with_name('mask_rcnn_convnet_t_3x.py'))
+    with pytest.raises(ValueError, match=r'Did you mean mmconvnext::detection/mask_rcnn_convnext_t_3x.py'):
+        config.load_config('mmconvnext::detection/mask_rcnn_convnext_t_3.py')
+    with pytest.raises(ValueError, match=r'nothing_like_it.py. Those of this package.*mmconvnext::detection/\.\.\.'):
+        config.load_config(tmp_path / 'nothing_like_it.py')
+
+
+def test_config_is_found_by_its_name_in_the_package(root, monkeypatch, tmp_path):
+    monkeypatch.setattr(config, 'INSTALLED', root / 'configs')
+    monkeypatch.chdir(tmp_path)
+    cfg = config.load_config('mmconvnext::segmentation/upernet_convnext_t_160k.py')
+    assert cfg.model.decode_head.type == 'UPerHead'
+
+
+@pytest.mark.parametrize(('text', 'words'), [('lr = 1', 'has no model'), ('model = dict(', 'is not Python')])
+def test_file_that_is_no_config_of_a_model_is_a_sentence(tmp_path, text, words):
+    path = tmp_path / 'config.py'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=words):
+        config.load_config(path)
+
+
+def test_options_stay_as_they_were_given(detector):
+    options = {'model.backbone.arch': dict(depths=(1, 1, 1, 1), widths=(8, 8, 8, 8), _delete_=True)}
+    for _ in range(2):
+        assert config.load_config(detector, options).model.neck.in_channels == [8, 8, 8, 8]
+    with pytest.raises(ValueError, match=r'contradict each other: train_cfg, train_cfg.max_epochs'):
+        config.as_tree({'train_cfg': 1, 'train_cfg.max_epochs': 2})
+
+
 def test_data_root_moves_datasets_and_evaluators(detector):
     cfg = config.load_config(detector)
     config.set_data_root(cfg, Path('elsewhere/tiny'))
@@ -52,6 +87,16 @@ def test_data_root_moves_a_dataset_whatever_the_top_level_says(detector):
         config.set_data_root(Config(dict(train_dataloader=dict(dataset=dict(type='CocoDataset')))), Path('elsewhere'))
 
 
+def test_data_root_moves_what_lies_below_the_old_one_only():
+    evaluators = [dict(ann_file=f'data/{name}/val.json') for name in ('coco', 'coco_tiny')]
+    dataset = dict(type='ConcatDataset', datasets=[dict(data_root='data/coco')])
+    cfg = Config(dict(data_root='data/coco', val_dataloader=None, train_dataloader=dict(dataset=dataset)))
+    cfg.val_evaluator = evaluators
+    config.set_data_root(cfg, Path('mine'))
+    assert cfg.train_dataloader.dataset.datasets[0].data_root == cfg.data_root == 'mine'
+    assert [evaluator.ann_file for evaluator in cfg.val_evaluator] == ['mine/val.json', 'data/coco_tiny/val.json']
+
+
 def test_pretrained(detector):
     cfg = config.load_config(detector)
     assert cfg.model.backbone.init_cfg.checkpoint == 'convnext_tiny.in1k'
@@ -67,6 +112,8 @@ def test_tta_wraps_a_segmentor_and_is_refused_for_a_detector(detector, segmentor
     assert cfg.model.type == 'SegTTAModel'
     assert cfg.model.module.test_cfg.mode == 'whole'
     assert cfg.test_dataloader.dataset.pipeline[-1].type == 'TestTimeAug'
+    config.set_tta(cfg)  # as from a config that a test with --tta wrote down
+    assert cfg.model.module.type == 'EncoderDecoder'
     with pytest.raises(ValueError, match='cannot merge masks'):
         config.set_tta(config.load_config(detector))
 
@@ -80,7 +127,7 @@ def test_task_is_told_by_the_scope(detector, segmentor):
 
 def test_model_without_convnext_is_an_error():
     with pytest.raises(ValueError, match="no backbone of type 'ConvNeXt'"):
-        config.find_backbone(Config(dict(model=dict(backbone=dict(type='ResNet')))).model)
+        find_backbone(Config(dict(model=dict(backbone=dict(type='ResNet')))).model)
 
 
 @pytest.mark.parametrize('name', ['detector', 'segmentor'])

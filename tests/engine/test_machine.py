@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmconvnext.engine import machine
 from mmconvnext.engine.config import load_config
@@ -67,3 +68,16 @@ def test_processes_on_machines_without_a_gpu(cfg, monkeypatch):
     cfg.launcher = 'slurm'
     with pytest.raises(ValueError, match='--launcher slurm needs GPUs'):
         adapt(cfg)
+
+
+def test_config_without_validation_training_or_settings_of_processes(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    loader = dict(num_workers=0, persistent_workers=True)
+    cfg = Config(dict(model=dict(), launcher='pytorch', test_dataloader=loader, val_dataloader=None))
+    assert adapt(cfg) == []
+    assert cfg.env_cfg.dist_cfg.backend == 'gloo'
+    assert not cfg.test_dataloader.persistent_workers  # PyTorch refuses to keep workers that are none
+    assert 'optim_wrapper' not in cfg
+    cfg.optim_wrapper = dict(optimizer=dict(type='AdamW'))
+    adapt(cfg)
+    assert cfg.optim_wrapper == dict(optimizer=dict(type='AdamW'))

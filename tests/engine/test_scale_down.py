@@ -1,8 +1,10 @@
+import shutil
+
 import pytest
 
 from mmconvnext.datasets.mini import DETECTION_CLASSES, SEGMENTATION_CLASSES
 from mmconvnext.engine import scale_down
-from mmconvnext.engine.config import load_config
+from mmconvnext.engine.config import as_tree, load_config
 from mmconvnext.engine.tree import walk
 
 
@@ -63,3 +65,122 @@ def test_unknown_model_is_refused(root, tmp_path):
     cfg.model.type = 'RetinaNet'
     with pytest.raises(ValueError, match='--mini knows MaskRCNN'):
         scale_down.scale_down(cfg, tmp_path / 'mini')
+
+
+@pytest.fixture
+def schedule(root, tmp_path, monkeypatch):
+    """The schedule of a config under options, for 200 images."""
+    monkeypatch.setattr(scale_down, 'TRAIN_IMAGES', 200)
+    monkeypatch.setattr(scale_down.mini, 'write_mini', lambda *args, **kwargs: None)
+
+    def scaled(config, options):
+        cfg = load_config(root / f'configs/{config}.py')
+        scale_down.scale_down(cfg, tmp_path / 'mini', as_tree(options))
+        return cfg, *cfg.param_scheduler
+
+    return scaled
+
+
+@pytest.mark.parametrize(
+    ('options', 'epochs', 'val_interval', 'warmup_end', 'end', 'milestones'),
+    [
+        ({}, 6, 2, 30, 300, [225, 275]),
+        ({'train_cfg.max_epochs': 36}, 36, 12, 180, 1800, [1350, 1650]),
+        ({'train_cfg.max_epochs': 1}, 1, 1, 5, 50, [37, 45]),
+        ({'train_dataloader.batch_size': 16}, 6, 2, 8, 78, [58, 71]),
+        ({'train_cfg': {'max_epochs': 4}, 'train_dataloader': {'batch_size': 8}}, 4, 2, 10, 100, [75, 91]),
+    ],
+)
+def test_schedule_in_epochs_is_that_of_the_length_asked_for(
+    schedule, options, epochs, val_interval, warmup_end, end, milestones
+):
+    cfg, warmup, main = schedule('detection/mask_rcnn_convnext_t_3x', options)
+    assert (cfg.train_cfg.max_epochs, cfg.train_cfg.val_interval) == (epochs, val_interval)
+    assert (warmup.begin, warmup.end) == (0, warmup_end)
+    assert (main.by_epoch, main.end, main.milestones) == (False, end, milestones)
+    assert cfg.auto_scale_lr == dict(enable=False, base_batch_size=4)
+
+
+@pytest.mark.parametrize(
+    ('options', 'steps', 'val_interval', 'warmup_end'),
+    [
+        ({}, 300, 100, 30),
+        ({'train_cfg.max_iters': 1000}, 1000, 334, 100),
+        ({'train_cfg.max_iters': 20}, 20, 7, 2),
+        ({'train_dataloader.batch_size': 8}, 150, 50, 15),
+    ],
+)
+def test_schedule_in_iterations_is_that_of_the_length_asked_for(schedule, options, steps, val_interval, warmup_end):
+    cfg, warmup, main = schedule('segmentation/upernet_convnext_t_160k', options)
+    assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (steps, val_interval)
+    assert cfg.default_hooks.checkpoint.interval == steps
+    assert warmup.end == main.begin == warmup_end
+    assert main.end == steps
+
+
+@pytest.mark.parametrize('steps', [1, 2, 10])
+def test_schedule_too_short_for_a_warmup_has_none(schedule, steps):
+    _, main = schedule('segmentation/upernet_convnext_t_160k', {'train_cfg.max_iters': steps})
+    assert (main.type, main.begin, main.end) == ('PolyLR', 0, steps)
+
+
+@pytest.mark.parametrize('name', ['train_cfg.max_epochs', 'train_dataloader.batch_size'])
+@pytest.mark.parametrize('value', [0, -1, 'many', 1.5])
+def test_length_that_is_no_number_of_steps_is_a_sentence(schedule, name, value):
+    with pytest.raises(ValueError, match=f'{name}={value!r} must be a positive integer'):
+        schedule('detection/mask_rcnn_convnext_t_3x', {name: value})
+
+
+def test_config_scaled_down_before_stays_as_it_is(root, tmp_path):
+    cfg = load_config(root / 'configs/segmentation/upernet_convnext_t_160k.py')
+    scale_down.scale_down(cfg, tmp_path / 'mini')
+    before = cfg.to_dict()
+    shutil.rmtree(tmp_path / 'mini')
+    scale_down.scale_down(cfg, tmp_path / 'mini')
+    assert cfg.to_dict() == before
+    assert (tmp_path / 'mini/ade/images/training').is_dir()  # the data is there again
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (dict(val_dataloader=None, val_evaluator=None, val_cfg=None), 'no val_dataloader.dataset'),
+        (dict(param_scheduler=dict(type='PolyLR')), r"the param_scheduler \['PolyLR'\]"),
+        (dict(param_scheduler=None), 'no param_scheduler'),
+        (dict(train_cfg=dict(type='Own')), 'neither max_epochs nor max_iters'),
+        (dict(train_dataloader=dict(dataset=dict(type='RepeatDataset', dataset=dict()))), 'a RepeatDataset around'),
+        (dict(train_dataloader=dict(dataset=dict(type='ConcatDataset', datasets=[]))), 'a ConcatDataset around'),
+        (dict(log_processor=None), 'no log_processor'),
+    ],
+)
+def test_config_of_another_form_is_a_sentence(root, tmp_path, change, words):
+    cfg = load_config(root / 'configs/detection/mask_rcnn_convnext_t_3x.py')
+    for key, value in change.items():
+        cfg[key] = value
+    with pytest.raises(ValueError, match=f'--mini scales the recipes of this package; this config has {words}'):
+        scale_down.scale_down(cfg, tmp_path / 'mini')
+    assert not (tmp_path / 'mini').exists()
+
+
+def test_config_without_layer_decay_is_scaled(root, tmp_path):
+    cfg = load_config(root / 'configs/detection/mask_rcnn_convnext_t_3x.py')
+    cfg.optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))
+    cfg.pop('auto_scale_lr')
+    scale_down.scale_down(cfg, tmp_path / 'mini')
+    assert cfg.optim_wrapper == dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1e-3))
+
+
+def test_sizes_in_every_form_are_scaled_with_those_of_test_time_augmentation(root, tmp_path):
+    cfg = load_config(root / 'configs/segmentation/upernet_convnext_t_160k.py')
+    cfg.train_dataloader.dataset.pipeline = [
+        dict(type='Resize', scale_factor=2.0),
+        dict(type='RandomResize', scale=[(2048, 512), (2048, 1024)]),
+        dict(type='RandomCrop', crop_size=512),
+        dict(type='RandomCrop', crop_type='relative_range', crop_size=(0.5, 0.5)),
+    ]
+    scale_down.scale_down(cfg, tmp_path / 'mini')
+    factor, resize, crop, relative = cfg.train_dataloader.dataset.pipeline
+    assert factor == dict(type='Resize', scale_factor=2.0)
+    assert (resize.scale, crop.crop_size, relative.crop_size) == ([(512, 128), (512, 256)], 128, (0.5, 0.5))
+    resizes = cfg.tta_pipeline[1].transforms[0]
+    assert [t.scale for t in resizes][2] == cfg.test_dataloader.dataset.pipeline[1].scale == (512, 128)

@@ -1,0 +1,106 @@
+"""Toy data in a user's own classes, sound, for the tests to damage."""
+
+import json
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from PIL import Image
+
+from mmconvnext.datasets.checks import check_data
+from mmconvnext.datasets.errors import DataError
+from mmconvnext.engine.config import set_data_root
+
+CLASSES = ('cat', 'traffic light')
+HEIGHT, WIDTH = 64, 96
+
+
+@pytest.fixture
+def own_coco(tmp_path):
+    """A folder in COCO's layout: two images a split, an object of each class on each."""
+    categories = [{'id': 7, 'name': CLASSES[0]}, {'id': 3, 'name': CLASSES[1]}]
+    for split in ('train', 'val'):
+        folder = tmp_path / f'{split}2017'
+        folder.mkdir()
+        images, annotations = [], []
+        for i in range(2):
+            name = f'{split}_{i}.jpg'
+            Image.new('RGB', (WIDTH, HEIGHT), (40 * i, 90, 120)).save(folder / name)
+            images.append({'id': i, 'file_name': name, 'height': HEIGHT, 'width': WIDTH})
+            for j, category in enumerate(categories):
+                x, y, w, h = box = [10 + 30 * j, 8, 20, 30]
+                polygon = [x, y, x + w, y, x + w, y + h, x, y + h]
+                annotations.append(
+                    dict(id=len(annotations) + 1, image_id=i, category_id=category['id'], bbox=box, area=w * h)
+                    | dict(iscrowd=0, segmentation=[polygon])
+                )
+        content = {'images': images, 'annotations': annotations, 'categories': categories}
+        path = tmp_path / f'annotations/instances_{split}2017.json'
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(content))
+    return tmp_path
+
+
+@pytest.fixture
+def own_masks(tmp_path):
+    """A folder in ADE20K's layout: two PNG images a split, with label maps of the values 0 and 1."""
+    for split in ('training', 'validation'):
+        for kind in ('images', 'annotations'):
+            (tmp_path / kind / split).mkdir(parents=True)
+        for i in range(2):
+            labels = np.zeros((HEIGHT, WIDTH), np.uint8)
+            labels[10:40, 20:70] = 1
+            Image.new('RGB', (WIDTH, HEIGHT), (40 * i, 90, 120)).save(tmp_path / f'images/{split}/{i}.png')
+            Image.fromarray(labels).save(tmp_path / f'annotations/{split}/{i}.png')
+    return tmp_path
+
+
+@pytest.fixture
+def own_detection(root, own_coco):
+    """A config for ``own_coco``."""
+    cfg = Config.fromfile(root / 'configs/detection/mask_rcnn_convnext_t_3x.py')
+    set_data_root(cfg, own_coco)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.dataset.metainfo = dict(classes=CLASSES)
+    for head in (cfg.model.roi_head.bbox_head, cfg.model.roi_head.mask_head):
+        head.num_classes = len(CLASSES)
+    return cfg
+
+
+@pytest.fixture
+def own_segmentation(root, own_masks):
+    """A config for ``own_masks``."""
+    cfg = Config.fromfile(root / 'configs/segmentation/upernet_convnext_t_160k.py')
+    set_data_root(cfg, own_masks)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.dataset.update(type='BaseSegDataset', metainfo=dict(classes=CLASSES), img_suffix='.png')
+        for transform in loader.dataset.pipeline:
+            transform.pop('reduce_zero_label', None)
+    for head in (cfg.model.decode_head, cfg.model.auxiliary_head):
+        head.num_classes = len(CLASSES)
+    return cfg
+
+
+@pytest.fixture
+def check():
+    """Checks the data of a config's training."""
+
+    def run(cfg):
+        check_data(cfg, ('train_dataloader', 'val_dataloader'), segmentation=cfg.default_scope == 'mmseg')
+
+    return run
+
+
+@pytest.fixture
+def complaint(check):
+    """The message about a config's data, whose parts must all be in it."""
+
+    def run(cfg, *parts):
+        with pytest.raises(DataError) as error:
+            check(cfg)
+        message = str(error.value)
+        for part in parts:
+            assert str(part) in message, message
+        return message
+
+    return run

@@ -1,0 +1,270 @@
+import json
+import os
+
+import pytest
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+
+from mmconvnext.engine.config import set_data_root
+from tests.datasets.conftest import CLASSES
+
+TRAIN = 'annotations/instances_train2017.json'
+VAL = 'annotations/instances_val2017.json'
+
+
+@pytest.fixture
+def rewrite(own_coco):
+    """Damages an annotation file by a function of its content."""
+
+    def run(damage, name=TRAIN):
+        path = own_coco / name
+        content = json.loads(path.read_text())
+        replaced = damage(content)
+        path.write_text(json.dumps(content if replaced is None else replaced))
+        return path
+
+    return run
+
+
+def every(key, **fields):
+    """Sets fields of every record."""
+    return lambda content: [record.update(fields) for record in content[key]] and None
+
+
+def without(key, field, which=slice(None)):
+    """Takes a field away from the given records."""
+    return lambda content: [record.pop(field) for record in content[key][which]] and None
+
+
+def test_sound_data_passes_and_is_what_the_dataset_reads(own_detection, check):
+    check(own_detection)
+    node = own_detection.train_dataloader.dataset
+    with DATASETS.switch_scope_and_registry('mmdet') as registry:
+        dataset = registry.build(dict(node, pipeline=[]))
+    assert len(dataset) == 2
+    assert [i['bbox_label'] for i in dataset[0]['instances']] == [0, 1]
+
+
+@pytest.mark.parametrize('cut', [0.2, 0.5, 0.9, 0.99])
+def test_truncated_file(own_coco, own_detection, complaint, cut):
+    path = own_coco / TRAIN
+    text = path.read_text()
+    path.write_text(text[: int(len(text) * cut)])
+    complaint(own_detection, path, 'is not JSON', 'ends in the middle')
+
+
+def test_empty_file(own_coco, own_detection, complaint):
+    (own_coco / TRAIN).write_text('')
+    complaint(own_detection, own_coco / TRAIN, 'the file is empty')
+
+
+def test_other_file(own_coco, own_detection, complaint):
+    (own_coco / TRAIN).write_text('version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n')
+    message = complaint(own_detection, 'is not JSON', 'line 1, column 1', 'version https://git-')
+    assert 'ends in the middle' not in message
+
+
+def test_binary_file(own_coco, own_detection, complaint):
+    (own_coco / TRAIN).write_bytes(b'PK\x03\x04\xff\xfe')
+    complaint(own_detection, own_coco / TRAIN, 'is not JSON', 'byte 4 is not UTF-8')
+
+
+def test_json_of_another_kind(rewrite, own_detection, complaint):
+    path = rewrite(lambda content: content['annotations'])
+    complaint(own_detection, path, 'holds a JSON list', 'images, annotations')
+
+
+@pytest.mark.parametrize('key', ['images', 'annotations', 'categories'])
+def test_missing_or_empty_list(rewrite, own_detection, complaint, key):
+    path = rewrite(lambda content: content.update({key: {}}))
+    complaint(own_detection, path, f"'{key}' is a JSON dict; it must be a list")
+    rewrite(lambda content: content.update({key: []}))
+    complaint(own_detection, path, f"the list '{key}' is empty")
+    rewrite(lambda content: {k: v for k, v in content.items() if k != key})
+    complaint(own_detection, path, f'has no {key!r}')
+
+
+@pytest.mark.parametrize(
+    ('key', 'field'), [('images', 'height'), ('images', 'file_name'), ('annotations', 'area'), ('annotations', 'bbox')]
+)
+def test_record_without_a_field(rewrite, own_detection, complaint, key, field):
+    path = rewrite(without(key, field, slice(1, 2)))
+    complaint(own_detection, path, f'{key}[1] has no {field!r}')
+
+
+def test_record_of_another_kind(rewrite, own_detection, complaint):
+    rewrite(lambda content: content['categories'].append('dog'))
+    complaint(own_detection, "categories[2] is 'dog'; it must be an object")
+
+
+@pytest.mark.parametrize('key', ['images', 'annotations', 'categories'])
+def test_repeated_id(rewrite, own_detection, complaint, key):
+    rewrite(every(key, id=5))
+    complaint(own_detection, f'two of the {key} have the id 5')
+
+
+def test_annotation_of_an_unknown_image(rewrite, own_detection, complaint):
+    rewrite(lambda content: content['annotations'][2].update(image_id='1'))
+    complaint(own_detection, '1 of 4 annotations point to images that', "annotations[2] with image_id '1'", 'as 0, 1')
+
+
+def test_annotation_of_an_unknown_category(rewrite, own_detection, complaint):
+    rewrite(every('annotations', category_id=99))
+    complaint(own_detection, '4 of 4', 'annotations[0] with category_id 99', 'ids such as 3, 7')
+
+
+def test_classes_of_coco_in_place_of_ones_own(root, own_coco, complaint):
+    cfg = Config.fromfile(root / 'configs/detection/cascade_convnext_t_3x.py')
+    set_data_root(cfg, own_coco)
+    complaint(
+        cfg,
+        own_coco / TRAIN,
+        'train_dataloader.dataset',
+        'not in the file: person, bicycle',
+        'categories of the file: cat, traffic light',
+        f'metainfo = dict(classes={CLASSES!r})',
+        'val_dataloader = dict(dataset=dict(metainfo=metainfo))',
+        'model.roi_head.bbox_head.0.num_classes=2 model.roi_head.bbox_head.1.num_classes=2',
+        'model.roi_head.mask_head.num_classes=2',
+    )
+
+
+def test_lines_of_the_message_are_the_remedy(root, own_coco, complaint, check, tmp_path):
+    cfg = Config.fromfile(root / 'configs/detection/cascade_convnext_t_3x.py')
+    set_data_root(cfg, own_coco)
+    _, _, remedy = complaint(cfg).partition('a whole one):\n')
+    lines, _, options = remedy.partition('and train it with\n')
+    path = tmp_path / 'own.py'
+    path.write_text('\n'.join(line.strip() for line in lines.splitlines()))
+    own = Config.fromfile(path)
+    own.merge_from_dict({k: int(v) for k, v in (o.split('=') for o in options.split()[1:])})
+    set_data_root(own, own_coco)
+    check(own)
+
+
+def test_some_classes_are_not_in_the_file(rewrite, own_detection, complaint):
+    # MMDetection would give the second class the number of the first
+    rewrite(lambda content: content['categories'][0].update(name='Cat'))
+    complaint(own_detection, 'not in the file: cat\n', 'of the file: Cat, traffic light')
+
+
+def test_categories_in_another_order(rewrite, own_detection, complaint):
+    rewrite(lambda content: content['categories'].reverse())
+    complaint(own_detection, 'in another order', "dict(classes=('traffic light', 'cat'))")
+
+
+def test_category_twice(rewrite, own_detection, complaint):
+    rewrite(lambda content: content['categories'].append({'id': 9, 'name': 'cat'}))
+    complaint(own_detection, "two categories are named 'cat'")
+
+
+def test_more_categories_than_classes_are_fine(rewrite, own_detection, check):
+    rewrite(lambda content: content['categories'].insert(0, {'id': 0, 'name': 'animals'}))
+    check(own_detection)
+
+
+def test_no_annotation_of_the_classes(rewrite, own_detection, complaint):
+    def damage(content):
+        content['categories'].append({'id': 9, 'name': 'dog'})
+        every('annotations', category_id=9)(content)
+
+    rewrite(damage)
+    complaint(own_detection, 'none of the 4 annotations is usable (4 of other categories)')
+
+
+@pytest.mark.parametrize(
+    ('fields', 'reason'),
+    [
+        ({'ignore': 1}, "4 marked 'ignore'"),
+        ({'area': 0}, "4 with an 'area' of 0"),
+        ({'bbox': [0.1, 0.1, 0.5, 0.5]}, 'smaller than a pixel'),
+        ({'bbox': [500, 10, 20, 20]}, 'outside the image'),
+    ],
+)
+def test_no_usable_annotation(rewrite, own_detection, complaint, fields, reason):
+    rewrite(every('annotations', **fields))
+    complaint(own_detection, 'none of the 4', reason)
+    # The same is what MMDetection keeps
+    with DATASETS.switch_scope_and_registry('mmdet') as registry:
+        dataset = registry.build(dict(own_detection.train_dataloader.dataset, pipeline=[]))
+    assert not any(sample['instances'] for sample in dataset)
+
+
+@pytest.mark.parametrize('box', [[1, 2, 3], None, ['1', '2', '3', '4'], {'x': 1}])
+def test_box_of_another_form(rewrite, own_detection, complaint, box):
+    rewrite(lambda content: content['annotations'][3].update(bbox=box))
+    complaint(own_detection, f'annotations[3] has the bbox {box!r}', '[x, y, width, height]')
+
+
+def test_every_image_below_the_least_size(rewrite, own_detection, complaint, check):
+    rewrite(every('images', height=30, width=31))
+    rewrite(every('annotations', bbox=[2, 2, 20, 20]))
+    complaint(own_detection, 'below 32 pixels', '31x30', 'train_dataloader.dataset.filter_cfg.min_size=1')
+    own_detection.train_dataloader.dataset.filter_cfg.min_size = 1
+    check(own_detection)
+
+
+@pytest.mark.parametrize('name', [TRAIN, VAL])
+def test_boxes_only(root, rewrite, own_coco, own_detection, complaint, check, name):
+    rewrite(without('annotations', 'segmentation'), name)
+    complaint(own_detection, own_coco / name, 'no segmentation', 'configs/detection/faster_rcnn_convnext_t_3x.py')
+    boxes = Config.fromfile(root / 'configs/detection/faster_rcnn_convnext_t_3x.py')
+    set_data_root(boxes, own_coco)
+    for loader in (boxes.train_dataloader, boxes.val_dataloader):
+        loader.dataset.metainfo = dict(classes=CLASSES)
+    boxes.model.roi_head.bbox_head.num_classes = len(CLASSES)
+    check(boxes)
+
+
+def test_configs_named_in_messages_exist(root):
+    from mmconvnext.datasets.coco_content import WITHOUT_MASKS
+
+    for name in WITHOUT_MASKS.split(' or '):
+        assert (root / 'configs/detection' / os.path.basename(name)).is_file()
+
+
+def test_some_annotations_without_a_mask(rewrite, own_detection, complaint):
+    rewrite(lambda content: content['annotations'][2].update(segmentation=[]))
+    complaint(own_detection, '1 of 4 annotations have no segmentation', 'annotations[2]')
+
+
+def test_images_that_are_not_there(own_coco, own_detection, complaint):
+    folder = own_coco / 'train2017'
+    (folder / 'train_1.jpg').rename(folder / 'train_1.JPG')
+    complaint(own_detection, '1 of its 2 images', folder / 'train_1.jpg', 'holds train_0.jpg, train_1.JPG.')
+
+
+def test_empty_image_folder(own_coco, own_detection, complaint):
+    for path in (own_coco / 'val2017').iterdir():
+        path.unlink()
+    complaint(own_detection, '2 of its 2 images', 'val2017/ is empty')
+
+
+def test_images_in_folders_of_their_own(own_coco, rewrite, own_detection, check, complaint):
+    (own_coco / 'train2017/a').mkdir()
+    (own_coco / 'train2017/train_0.jpg').rename(own_coco / 'train2017/a/train_0.jpg')
+    rewrite(lambda content: content['images'][0].update(file_name='a/train_0.jpg'))
+    check(own_detection)
+    rewrite(lambda content: content['images'][0].update(file_name='b/train_0.jpg'))
+    complaint(own_detection, own_coco / 'train2017/b/train_0.jpg')
+
+
+def test_evaluator_reads_another_file(own_coco, own_detection, complaint, check):
+    own_detection.val_evaluator.ann_file = str(own_coco / TRAIN)
+    check(own_detection)  # the toy splits have the same ids
+    content = json.loads((own_coco / TRAIN).read_text())
+    content['images'].append({'id': 77, 'file_name': 'train_0.jpg', 'height': 64, 'width': 96})
+    (own_coco / TRAIN).write_text(json.dumps(content))
+    complaint(own_detection, 'val_evaluator.ann_file is', own_coco / VAL, 'lists other images')
+
+
+def test_evaluator_reads_no_file(own_coco, own_detection, complaint):
+    own_detection.val_evaluator.ann_file = str(own_coco / 'annotations/other.json')
+    complaint(own_detection, own_coco / 'annotations/other.json', '(val_evaluator.ann_file)')
+
+
+def test_results_without_truth_need_no_annotations(own_coco, rewrite, own_detection, check, complaint):
+    rewrite(lambda content: {k: v for k, v in content.items() if k != 'annotations'}, VAL)
+    complaint(own_detection, "has no 'annotations'")
+    own_detection.val_evaluator.update(format_only=True, outfile_prefix=str(own_coco / 'out'))
+    check(own_detection)
