@@ -167,16 +167,18 @@ class ConvNeXt(BaseModule):
         outs = []
         for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
             x = downsample(x)
-            if self._deployed:
-                x = self._deployed[i](x)
-            for block in () if self._deployed else stage.children():
-                if self.with_cp and torch.is_grad_enabled():
-                    x = checkpoint(block, x, use_reentrant=False)
-                else:
-                    x = block(x)
+            x = self._deployed[i](x) if self._deployed else self._run(stage, x)
             if i in self.out_indices:
                 outs.append(getattr(self, f'norm{i}')(x))
         return tuple(outs)
+
+    def _run(self, stage: nn.Module, x: Tensor) -> Tensor:
+        for block in stage.children():
+            if self.with_cp and torch.is_grad_enabled():
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+        return x
 
     def train(self, mode: bool = True) -> 'ConvNeXt':
         """Sets the training mode, except in frozen parts, which stay in eval mode."""
@@ -192,7 +194,7 @@ class ConvNeXt(BaseModule):
 
         The parameters themselves stay as they are, and so does what ``state_dict`` gives. Whatever could change them
         undoes it: ``train()``, loading a state dict, moving or casting the backbone. Changing a parameter by hand does
-        not, and is not seen.
+        not, and is not seen. Outputs carry no gradient, and tracers and compilers cannot see into the packed blocks.
 
         Args:
             dtype: What the blocks compute in, such as ``torch.bfloat16``; None is the parameters' own.
@@ -207,8 +209,9 @@ class ConvNeXt(BaseModule):
         for name, block in self.stages.named_modules():
             if isinstance(block, Block) and not is_plain(block):
                 raise ValueError(f'stages.{name} has a layer that was replaced, or has a hook on it; remove it first.')
-        weight = self.downsample_layers[0][0].weight
-        self._deployed = [DeployedStage(stage.children(), dtype or weight.dtype) for stage in self.stages]
+        self._deployed = [
+            DeployedStage(stage.children(), dtype or next(self.parameters()).dtype) for stage in self.stages
+        ]
         return self
 
     def _apply(self, *args: Any, **kwargs: Any) -> 'ConvNeXt':
@@ -220,7 +223,8 @@ class ConvNeXt(BaseModule):
         super()._load_from_state_dict(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, '_deployed': []}  # packed weights can neither be copied nor pickled
+        """Leaves out what :meth:`switch_to_deploy` made, since packed weights can neither be copied nor pickled."""
+        return {**self.__dict__, '_deployed': []}
 
     def _frozen(self) -> Iterator[nn.Module]:
         if self.frozen_stages >= 0:

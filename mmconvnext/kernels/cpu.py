@@ -61,7 +61,7 @@ class _Block(torch.autograd.Function):
                     _add(x_pixels, down(F.gelu(h)), t.layer_scale, scale, chunk, out)
                 else:
                     activations.append(F.gelu(h))
-            if t.grn_gamma is not None:
+            if t.grn_gamma is not None and t.grn_beta is not None:
                 factor = Response(t.grn_gamma, activations).scale()
                 down = affine(t.w2 * factor, torch.addmv(t.b2, t.w2, t.grn_beta), samples[1] - samples[0])
                 for chunk, activation in zip(chunks(samples), activations):
@@ -110,7 +110,7 @@ class _MLPBackward:
         grad_sum = self.grad_out[slice(*samples)].sum(0).mul_(scale)  # (C,)
         grads['b2'] += grad_sum
         parts = [(chunk, next(self.hidden)) for chunk in chunks(samples)]
-        if t.grn_gamma is None:
+        if t.grn_gamma is None or t.grn_beta is None:
             for chunk, h in parts:
                 grad = self._grad_out(chunk, scale)
                 self._add_product('w2', grad, F.gelu(h))

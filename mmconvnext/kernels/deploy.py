@@ -32,11 +32,12 @@ class DeployedStage:
             self.blocks = [_DeployedBlock(BlockTensors.of(block), dtype) for block in blocks]
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Runs (B, C, H, W) through the blocks."""
-        out = x.to(self.dtype, memory_format=torch.channels_last)
-        for block in self.blocks:
-            out = block(out)
-        return out.to(x.dtype)
+        """Runs (B, C, H, W) through the blocks, without gradients."""
+        with torch.no_grad():
+            out = x.to(self.dtype, memory_format=torch.channels_last)
+            for block in self.blocks:
+                out = block(out)
+            return out.to(x.dtype)
 
 
 class _DeployedBlock:

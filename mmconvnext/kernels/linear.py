@@ -12,7 +12,7 @@ PIXELS_WORTH_PACKING = 2048
 
 def can_pack(dtype: torch.dtype) -> bool:
     """Whether oneDNN can hold weights of this dtype in the layout that its matrix products want."""
-    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):  # type: ignore[attr-defined]
+    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
         return False
     return dtype == torch.float32 or (dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 

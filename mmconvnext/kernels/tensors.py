@@ -24,7 +24,7 @@ class BlockTensors(NamedTuple):
     grn_beta: Tensor | None  # (4C,)
 
     @classmethod
-    def of(cls, block: nn.Module) -> 'BlockTensors':
+    def of(cls, block: Any) -> 'BlockTensors':
         """Takes them from a block of :mod:`mmconvnext.backbones.convnext`."""
         return cls(
             block.dwconv.weight,
@@ -43,6 +43,8 @@ class BlockTensors(NamedTuple):
 
 def is_plain(block: Any) -> bool:
     """Whether a block is as it was built: no layer replaced, parametrized or hooked, which a kernel would pass by."""
+    if nn.modules.module._has_any_global_hook():
+        return False
     children = block._modules
     for name, kind in PLAIN.items():
         if type(children[name]) is not kind:
