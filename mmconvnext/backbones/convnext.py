@@ -18,6 +18,10 @@ from torch.utils.checkpoint import checkpoint
 from mmconvnext.backbones import arguments
 from mmconvnext.backbones.layers import GRN, DropPath, LayerNorm2d
 from mmconvnext.backbones.sizes import resolve_arch
+from mmconvnext.kernels import cpu
+from mmconvnext.kernels.choice import runs_fused
+from mmconvnext.kernels.deploy import DeployedStage
+from mmconvnext.kernels.tensors import BlockTensors, is_plain
 
 EPS = 1e-6  # of every LayerNorm
 
@@ -48,6 +52,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Adds the branch's output to (B, C, H, W)."""
+        if runs_fused(self, x):  # the same, faster
+            return cpu.block(x, BlockTensors.of(self), self.drop_path.sample_scales(x))
         shortcut = x
         x = self.dwconv(x)
         x = x.permute(0, 2, 3, 1)  # (B, C, H, W) -> (B, H, W, C)
@@ -148,6 +154,7 @@ class ConvNeXt(BaseModule):
         for module in self._frozen():
             module.requires_grad_(False)
         self.to(memory_format=torch.channels_last)
+        self._deployed: list[DeployedStage] = []
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Returns one (B, C_i, H_i, W_i) map for each of ``out_indices``.
@@ -160,21 +167,64 @@ class ConvNeXt(BaseModule):
         outs = []
         for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
             x = downsample(x)
-            for block in stage.children():
-                if self.with_cp and torch.is_grad_enabled():
-                    x = checkpoint(block, x, use_reentrant=False)
-                else:
-                    x = block(x)
+            x = self._deployed[i](x) if self._deployed else self._run(stage, x)
             if i in self.out_indices:
                 outs.append(getattr(self, f'norm{i}')(x))
         return tuple(outs)
 
+    def _run(self, stage: nn.Module, x: Tensor) -> Tensor:
+        for block in stage.children():
+            if self.with_cp and torch.is_grad_enabled():
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+        return x
+
     def train(self, mode: bool = True) -> 'ConvNeXt':
         """Sets the training mode, except in frozen parts, which stay in eval mode."""
+        if mode:
+            self._deployed = []
         super().train(mode)
         for module in self._frozen():
             module.eval()
         return self
+
+    def switch_to_deploy(self, dtype: torch.dtype | None = None) -> 'ConvNeXt':
+        """Prepares for faster inference: folds LayerNorm's affine and layer scale into weights, and packs those.
+
+        The parameters themselves stay as they are, and so does what ``state_dict`` gives. Whatever could change them
+        undoes it: ``train()``, loading a state dict, moving or casting the backbone. Changing a parameter by hand does
+        not, and is not seen. Outputs carry no gradient, and tracers and compilers cannot see into the packed blocks.
+
+        Args:
+            dtype: What the blocks compute in, such as ``torch.bfloat16``; None is the parameters' own.
+
+        Returns:
+            The backbone itself, in eval mode.
+
+        Raises:
+            ValueError: If a layer of a block was replaced or hooked, since the packed block would pass it by.
+        """
+        self.eval()
+        for name, block in self.stages.named_modules():
+            if isinstance(block, Block) and not is_plain(block):
+                raise ValueError(f'stages.{name} has a layer that was replaced, or has a hook on it; remove it first.')
+        self._deployed = [
+            DeployedStage(stage.children(), dtype or next(self.parameters()).dtype) for stage in self.stages
+        ]
+        return self
+
+    def _apply(self, *args: Any, **kwargs: Any) -> 'ConvNeXt':
+        self._deployed = []
+        return super()._apply(*args, **kwargs)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._deployed = []
+        super()._load_from_state_dict(*args, **kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out what :meth:`switch_to_deploy` made, since packed weights can neither be copied nor pickled."""
+        return {**self.__dict__, '_deployed': []}
 
     def _frozen(self) -> Iterator[nn.Module]:
         if self.frozen_stages >= 0:

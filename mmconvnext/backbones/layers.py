@@ -63,13 +63,17 @@ class DropPath(nn.Module):
         super().__init__()
         self.rate = rate
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Drops samples of (B, ...), in training only."""
+    def sample_scales(self, x: Tensor) -> Tensor | None:
+        """Draws the factor of each sample's branch, (B,): 0 or 1 / (1 - rate). None outside training."""
         if self.rate == 0 or not self.training:
-            return x
+            return None
         keep = 1 - self.rate
-        mask = x.new_empty(x.shape[0], *[1] * (x.ndim - 1)).bernoulli_(keep).div_(keep)
-        return x * mask
+        return x.new_empty(len(x)).bernoulli_(keep).div_(keep)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drops samples of (B, C, H, W), in training only."""
+        scales = self.sample_scales(x)
+        return x if scales is None else x * scales.view(-1, 1, 1, 1)
 
     def extra_repr(self) -> str:
         """Shows the rate where the module is printed."""

@@ -1,0 +1,83 @@
+"""Writes docs/speed.md from the figures in benchmarks/results, or checks that it is what they give."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / 'benchmarks' / 'results'
+PAGE = ROOT / 'docs' / 'speed.md'
+
+HEAD = """# Speed
+
+Written by `python -m benchmarks.report` from `benchmarks/results`; change neither this page nor the figures by hand.
+
+Every table is one run: all contenders have the same weights, return the same four outputs (checked), and take turns in
+rounds; a figure is the median of the rounds, and the spread that of their middle half. Machines are shared and noisy:
+trust ratios more than milliseconds. "Saved" is what autograd keeps between forward and backward. "Limit" is the time
+of the MLPs' matrix products alone, at the best rate that the machine reached on any of them. Reproduce with
+
+```
+pip install -e '.[onedl,test,peers]' -c constraints.txt
+python -m benchmarks.backbone --help
+```
+
+`mmconvnext` is what a model does by itself, `deployed` after `backbone.switch_to_deploy()` (`tools/test.py --fuse`),
+and `reference path` the same layers one by one (`MMCONVNEXT_KERNELS=reference`).
+"""
+
+
+def main() -> None:
+    """Writes or checks the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--check', action='store_true', help='fail where the page is stale, and write nothing')
+    args = parser.parse_args()
+    text = page()
+    if not args.check:
+        PAGE.write_text(text)
+    elif not PAGE.is_file() or PAGE.read_text() != text:
+        sys.exit(f'error: {PAGE.relative_to(ROOT)} is stale; run python -m benchmarks.report')
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for path in sorted(RESULTS.glob('*.json')):
+        results = json.loads(path.read_text())
+        parts.append(f'## {machine(results[0]["machine"])}\n')
+        parts += [table(result) for result in results]
+    return '\n'.join(parts)
+
+
+def machine(facts: dict[str, Any]) -> str:
+    """One line on where figures come from."""
+    return (
+        f'{facts["processor"]}, {facts["threads"]} threads ({", ".join(facts["instructions"])}), '
+        f'torch {facts["torch"]}, Python {facts["python"]}'
+    )
+
+
+def table(result: dict[str, Any]) -> str:
+    """One run, fastest first."""
+    rows = sorted(result['rows'].items(), key=lambda item: item[1]['seconds'])
+    baseline = next((row for name, row in rows if name == "authors' block"), rows[-1][1])
+    keys = [key for key in ('saved', 'peak') if key in rows[0][1]]
+    shape = ' x '.join(map(str, result['input']))
+    lines = [
+        f'### {result["model"]}, {result["mode"]}, {result["dtype"]}, {shape}\n',
+        '| implementation | ms | spread | speed-up |' + ''.join(f' {key}, MiB |' for key in keys),
+        '|---|---|---|---|' + '---|' * len(keys),
+    ]
+    for name, row in rows:
+        cells = [name, f'{1e3 * row["seconds"]:.0f}', f'{row["spread"]:.0%}']
+        cells.append(f'{baseline["seconds"] / row["seconds"]:.2f}x')
+        cells += [f'{row[key] / 2**20:.0f}' if key in row else '' for key in keys]
+        lines.append('| ' + ' | '.join(cells) + ' |')
+    lines.append(f'| *limit* | {1e3 * result["gemm_limit_seconds"]:.0f} | | |' + ' |' * len(keys) + '\n')
+    return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+    main()

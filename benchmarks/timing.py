@@ -1,0 +1,101 @@
+"""How everything here is timed: rounds in which each contender has its turn, medians, and what the machine is."""
+
+import gc
+import multiprocessing
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Time:
+    """Seconds of one contender.
+
+    Args:
+        median: Over the rounds.
+        spread: Of the middle half of the rounds, as a share of the median.
+    """
+
+    median: float
+    spread: float
+
+
+def interleaved(contenders: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Time]:
+    """Times each contender once a round, after one warm-up each, so that a busy machine is as bad for all of them."""
+    for run in contenders.values():
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, run in contenders.items():
+            gc.collect()
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: _summary(values) for name, values in seconds.items()}
+
+
+def _summary(values: list[float]) -> Time:
+    median = statistics.median(values)
+    if len(values) < 4:
+        return Time(median, (max(values) - min(values)) / median)
+    low, _, high = statistics.quantiles(values, n=4)
+    return Time(median, (high - low) / median)
+
+
+def peak_memory(target: Callable[..., None], *args: Any) -> int:
+    """Bytes by which a function, run in a process of its own, raises that process's peak memory.
+
+    The function is called with a callback as its last argument, which it calls when all that does not count, such as
+    the model's weights, is in place.
+    """
+    context = multiprocessing.get_context('spawn')
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_measure, args=(sender, target, args))
+    process.start()
+    sender.close()
+    try:
+        return receiver.recv()
+    finally:
+        process.join()
+
+
+def _measure(sender: Any, target: Callable[..., None], args: tuple) -> None:
+    before = []
+
+    def ready() -> None:
+        Path('/proc/self/clear_refs').write_text('5')  # the peak starts again from here
+        before.append(_status('VmRSS'))
+
+    target(*args, ready)
+    sender.send(_status('VmHWM') - before[0])
+
+
+def _status(field: str) -> int:
+    line = next(line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith(field))
+    return 1024 * int(line.split()[1])
+
+
+def machine() -> dict[str, Any]:
+    """Processor, threads and versions, to stand beside every figure."""
+    names = [line.split(':')[1].strip() for line in _cpuinfo() if line.startswith('model name')]
+    flags = next((line for line in _cpuinfo() if line.startswith('flags')), '').split()
+    return {
+        'processor': names[0] if names else platform.processor(),
+        'cores': os.cpu_count(),
+        'instructions': [f for f in ('avx2', 'avx512f', 'avx512_bf16', 'amx_bf16') if f in flags],
+        'threads': torch.get_num_threads(),
+        'torch': torch.__version__,
+        'python': platform.python_version(),
+    }
+
+
+def _cpuinfo() -> list[str]:
+    path = Path('/proc/cpuinfo')
+    return path.read_text().splitlines() if path.is_file() else []

@@ -1,0 +1,46 @@
+"""Gradients of the 7x7 depthwise convolution on the CPU."""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+TILE = (25, 50)  # of the gradient map, rows by columns: about what oneDNN handles best as a kernel
+WINDOW_ELEMENTS = 2_000_000  # of the input windows that are copied at a time
+
+
+def input_gradient(grad: Tensor, weight: Tensor) -> Tensor:
+    """Gradient (B, C, H, W) of the input, given that of the output: the same convolution with flipped taps."""
+    return F.conv2d(grad, weight.flip(2, 3), padding=3, groups=grad.shape[1])
+
+
+def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
+    """Gradient (C, 1, 7, 7) of the weight, several times as fast as oneDNN's own.
+
+    A depthwise layer's weight gradient is itself a depthwise convolution: each channel's input, convolved with that
+    channel's output gradient as the kernel, gives 7x7 numbers. Cut into tiles, so that the kernels stay small, the
+    tiles of all samples become channels of one convolution, and the sum over tiles is the gradient.
+
+    Args:
+        x: Input (B, C, H, W), channels-last.
+        grad: Gradient of the output (B, C, H, W), channels-last.
+    """
+    batch, channels, height, width = x.shape
+    rows, columns = -(-height // TILE[0]), -(-width // TILE[1])
+    h, w = -(-height // rows), -(-width // columns)  # of a tile
+    below, right = rows * h - height, columns * w - width
+    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 3, 3 + right, 3, 3 + below))
+    grad = F.pad(grad.permute(0, 2, 3, 1), (0, 0, 0, right, 0, below))
+    tiles = grad.reshape(batch, rows, h, columns, w, channels)
+
+    # Windows overlap by 6 pixels: a view of (h + 6, w + 6, batch, rows, columns, channels)
+    sample, line, pixel, _ = padded.stride()
+    windows = padded.as_strided(
+        (h + 6, w + 6, batch, rows, columns, channels), (line, pixel, sample, h * line, w * pixel, 1)
+    )
+    total = x.new_zeros(channels, 7, 7)
+    step = max(1, WINDOW_ELEMENTS // (batch * columns * channels * (h + 6) * (w + 6)))  # rows of tiles at a time
+    for start in range(0, rows, step):
+        window = windows[:, :, :, start : start + step].reshape(h + 6, w + 6, -1)
+        tile = tiles[:, start : start + step].permute(0, 1, 3, 5, 2, 4).reshape(-1, 1, h, w)
+        sums = F.conv2d(window.permute(2, 0, 1)[None], tile, groups=len(tile))  # (1, tiles * C, 7, 7)
+        total += sums.view(-1, channels, 7, 7).sum(0)
+    return total.unsqueeze(1)

@@ -1,0 +1,140 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from mmconvnext import kernels
+from mmconvnext.backbones.convnext import Block
+from mmconvnext.kernels import cpu
+from mmconvnext.kernels.choice import runs_fused
+from mmconvnext.kernels.tensors import BlockTensors
+
+VERSIONS = {'v1': (1.0, False), 'v1 without layer scale': (0.0, False), 'v2': (0.0, True)}
+
+
+@pytest.fixture(params=VERSIONS)
+def block(request: pytest.FixtureRequest) -> Block:
+    torch.manual_seed(0)
+    layer_scale, use_grn = VERSIONS[request.param]
+    block = Block(24, 0.0, layer_scale, use_grn)
+    with torch.no_grad():
+        for parameter in block.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    return block
+
+
+def results(block: Block, x: torch.Tensor, path: str) -> list[torch.Tensor]:
+    """Output, gradient of the input, and of every parameter."""
+    torch.manual_seed(1)  # of stochastic depth
+    x = x.clone().requires_grad_()
+    block.zero_grad()
+    with kernels.use(path):
+        out = block(x)
+    (out * torch.linspace(-1, 1, out.numel(), dtype=x.dtype).view_as(out)).sum().backward()
+    return [out.detach(), x.grad, *(parameter.grad for parameter in block.parameters())]
+
+
+def assert_close(found: list[torch.Tensor], expected: list[torch.Tensor], tolerance: float) -> None:
+    for a, b in zip(found, expected, strict=True):
+        assert (a - b).norm() <= tolerance * b.norm()
+
+
+# Of one pixel; of less than a chunk; and of several chunks, where the tiles of the weight gradient do not fit evenly
+@pytest.mark.parametrize('shape', [(1, 24, 1, 1), (2, 24, 9, 13), (2, 24, 53, 61)])
+def test_outputs_and_gradients_are_those_of_the_layers(block: Block, shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape)
+    assert runs_fused(block, x)
+    assert_close(results(block, x, 'auto'), results(block.double(), x.double(), 'reference'), 1e-5)
+
+
+def test_stochastic_depth_drops_the_same_samples(block: Block) -> None:
+    block.drop_path.rate = 0.6
+    x = torch.randn(7, 24, 11, 8)
+    found, expected = results(block, x, 'auto'), results(block, x, 'reference')
+    dropped = (found[0] == x).flatten(1).all(1)
+    assert 0 < dropped.sum() < 7
+    assert_close(found, expected, 1e-5)
+
+
+def test_every_sample_dropped(block: Block) -> None:
+    block.drop_path.rate = 0.999999
+    x = torch.randn(2, 24, 5, 6)
+    found = results(block, x, 'auto')
+    assert torch.equal(found[0], x)
+    assert all(not grad.any() for grad in found[2:])
+
+
+def test_gradients_are_derivatives(block: Block) -> None:
+    block.double()
+    x = torch.randn(2, 24, 3, 2, dtype=torch.float64, requires_grad=True)
+    tensors = BlockTensors.of(block)
+    given = [t for t in tensors if t is not None]
+
+    def run(x: torch.Tensor, *given: torch.Tensor) -> torch.Tensor:
+        rest = iter(given)
+        return cpu.block(x, BlockTensors(*(None if t is None else next(rest) for t in tensors)))
+
+    assert torch.autograd.gradcheck(run, (x, *given), fast_mode=True)
+
+
+def test_a_channel_that_is_zero_everywhere_has_finite_gradients() -> None:
+    block = Block(8, 0.0, 0.0, True)
+    nn.init.constant_(block.grn.gamma, 0.5)
+    nn.init.zeros_(block.pwconv1.weight)  # gelu(0) = 0 in every channel
+    x = torch.randn(1, 8, 6, 7)
+    assert all(grad.isfinite().all() for grad in results(block, x, 'auto'))
+    assert_close(results(block, x, 'auto')[:2], results(block, x, 'reference')[:2], 1e-5)
+
+
+def test_training_keeps_half_of_what_the_layers_keep() -> None:
+    block = Block(24, 0.0, 1.0, False)
+    x = torch.randn(1, 24, 40, 56, requires_grad=True)
+
+    def saved(path: str) -> int:
+        kept = {}
+        known = {p.untyped_storage().data_ptr() for p in block.parameters()}
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in known:
+                kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with kernels.use(path), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            out = block(x)
+        del out
+        return sum(kept.values())
+
+    assert saved('auto') == 6 * x.nbytes
+    assert saved('auto') <= 0.6 * saved('reference')
+
+
+def test_what_the_kernel_does_not_cover_runs_layer_by_layer(block: Block) -> None:
+    x = torch.randn(1, 24, 8, 12)
+    assert runs_fused(block, x)
+    assert not runs_fused(block, x.double())
+    assert not runs_fused(copy.deepcopy(block).bfloat16(), x)
+    assert not runs_fused(block, x.to('meta'))
+    with kernels.use('reference'):
+        assert not runs_fused(block, x)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert not runs_fused(block, x)
+        assert block(x).isfinite().all()
+
+
+def test_a_hook_or_a_replaced_layer_is_not_passed_by(block: Block) -> None:
+    x = torch.randn(1, 24, 8, 12)
+    seen = []
+    handle = block.pwconv1.register_forward_hook(lambda *args: seen.append(1))
+    block(x)
+    assert seen
+    handle.remove()
+    assert runs_fused(block, x)
+    block.pwconv1 = nn.Sequential(block.pwconv1)
+    assert not runs_fused(block, x)
+
+
+def test_an_unknown_path_is_refused() -> None:
+    with pytest.raises(ValueError, match='the paths are auto, reference'), kernels.use('fastest'):  # type: ignore
+        pass

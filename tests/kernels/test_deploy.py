@@ -1,0 +1,79 @@
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmconvnext import ConvNeXt, kernels
+from mmconvnext.checkpoints import load_pretrained
+from mmconvnext.kernels import deploy
+from tests.conftest import TOY
+
+
+@pytest.fixture(params=[1, 2])
+def backbone(request: pytest.FixtureRequest) -> ConvNeXt:
+    torch.manual_seed(0)
+    backbone = ConvNeXt(TOY, version=request.param, drop_path_rate=0.5).eval()
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    return backbone
+
+
+def worst(found: tuple[torch.Tensor, ...], expected: tuple[torch.Tensor, ...]) -> float:
+    return max(float((a - b).norm() / b.norm()) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize('elements', [200, deploy.HIDDEN_ELEMENTS])  # many chunks, and one
+def test_outputs_stay_the_same(backbone: ConvNeXt, elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy, 'HIDDEN_ELEMENTS', elements)
+    x = torch.randn(2, 3, 64, 96)
+    with torch.no_grad(), kernels.use('reference'):
+        expected = copy.deepcopy(backbone).double()(x.double())
+        found = backbone.switch_to_deploy()(x)
+    assert all(f.is_contiguous(memory_format=torch.channels_last) for f in found)
+    assert worst(found, expected) < 1e-5
+
+
+def test_bfloat16_inside_is_right_to_its_rounding(backbone: ConvNeXt) -> None:
+    x = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        expected = backbone(x)
+        found = backbone.switch_to_deploy(torch.bfloat16)(x)
+    assert all(f.dtype == torch.float32 for f in found)
+    assert 1e-5 < worst(found, expected) < 0.03
+
+
+def test_the_state_dict_stays_loadable_and_loading_undoes_it(backbone: ConvNeXt, tmp_path: Path) -> None:
+    x = torch.randn(1, 3, 64, 96)
+    before = copy.deepcopy(backbone.state_dict())
+    backbone.switch_to_deploy()
+    assert backbone.state_dict().keys() == before.keys()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
+    other = ConvNeXt(TOY, version=backbone.version).eval()
+    torch.save(backbone.state_dict(), tmp_path / 'deployed.pth')
+    load_pretrained(other, tmp_path / 'deployed.pth')
+    with torch.no_grad():
+        assert worst(backbone(x), other(x)) < 1e-5
+    backbone.load_state_dict({name: tensor + 0.1 for name, tensor in before.items()})
+    other.load_state_dict(backbone.state_dict())
+    with torch.no_grad():
+        assert worst(backbone(x), other(x)) < 1e-6
+
+
+@pytest.mark.parametrize('undo', [lambda b: b.train().eval(), lambda b: b.double().float(), copy.deepcopy])
+def test_what_could_change_weights_undoes_it(backbone: ConvNeXt, undo) -> None:
+    x = torch.randn(1, 3, 64, 96)
+    other = undo(backbone.switch_to_deploy())
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter += 0.1
+        fresh = ConvNeXt(TOY, version=backbone.version).eval()
+        fresh.load_state_dict(other.state_dict())
+        assert worst(other(x), fresh(x)) < 1e-6
+
+
+def test_a_hooked_layer_is_refused(backbone: ConvNeXt) -> None:
+    backbone.stages[1][0].pwconv1.register_forward_hook(lambda *args: None)
+    with pytest.raises(ValueError, match=r'stages\.1\.0 has a layer that was replaced, or has a hook'):
+        backbone.switch_to_deploy()
