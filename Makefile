@@ -37,6 +37,7 @@ lint: $(INSTALLED)
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	$(RUN) tools/verify_zoo.py --check
+	$(RUN) -m benchmarks.report --check
 
 # opencv-python needs libGL and X11, which servers lack; the headless build of the same release goes over it
 $(INSTALLED):

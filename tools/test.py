@@ -22,6 +22,13 @@ def parse_args() -> argparse.Namespace:
         type=command_line.path,
         help="of the whole detector or segmentor: path, address, or the authors' by the config's name",
     )
+    parser.add_argument(
+        '--fuse',
+        nargs='?',
+        const='fp32',
+        choices=('fp32', 'bf16'),
+        help="fold and pack the backbone's weights for speed; bf16 also computes its blocks in bfloat16",
+    )
     parser.add_argument('--tta', action='store_true', help='multi-scale and flip test-time augmentation')
     parser.add_argument(
         '--out',
@@ -40,7 +47,7 @@ def main() -> None:
     args = parse_args()
     with errors_as_sentences(ValueError, OSError):
         cfg = prepare(**command_line.for_prepare(args))
-        configure_test(cfg, args.checkpoint, tta=args.tta, out=args.out, show_dir=args.show_dir)
+        configure_test(cfg, args.checkpoint, fuse=args.fuse, tta=args.tta, out=args.out, show_dir=args.show_dir)
         runner = build_runner(cfg)
     with errors_as_sentences(CheckpointError):  # any other error from here on is no fault of the request
         evaluate(runner, results=args.out, pictures=args.show_dir)

@@ -5,7 +5,8 @@ from mmconvnext.compat import opencv
 
 opencv.check()
 
+from mmconvnext.engine.deploy import DeployHook
 from mmconvnext.engine.progress import ProgressBarHook
 from mmconvnext.engine.report import FinishedFileHook, ResultPicturesHook
 
-__all__ = ['FinishedFileHook', 'ProgressBarHook', 'ResultPicturesHook']
+__all__ = ['DeployHook', 'FinishedFileHook', 'ProgressBarHook', 'ResultPicturesHook']

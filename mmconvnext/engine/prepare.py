@@ -105,13 +105,21 @@ def configure_training(
 
 
 def configure_test(
-    cfg: Config, checkpoint: str, *, tta: bool = False, out: str | None = None, show_dir: str | None = None
+    cfg: Config,
+    checkpoint: str,
+    *,
+    fuse: str | None = None,
+    tta: bool = False,
+    out: str | None = None,
+    show_dir: str | None = None,
 ) -> None:
     """Adds to a config of :func:`prepare` what only testing needs.
 
     Args:
         cfg: Changed in place.
         checkpoint: Of a whole detector or segmentor; see :func:`mmconvnext.checkpoints.locate.locate`.
+        fuse: Whether to fold and pack the backbone's weights, and what to compute its blocks in: ``fp32``, ``bf16`` or
+            None.
         tta: Whether to test with the config's test-time augmentation.
         out: Where to write the results: for a detector a pickle file, which takes the place of one that is there once
             it is whole; for a segmentor a folder of label maps.
@@ -135,6 +143,8 @@ def configure_test(
     if show_dir:
         _make_folder('--show-dir', show_dir)
         config.add_hook(cfg, type='ResultPicturesHook', folder=show_dir)
+    if fuse:
+        config.add_hook(cfg, type='DeployHook', dtype=fuse)
     if tta:
         config.set_tta(cfg)
 

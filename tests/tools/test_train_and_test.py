@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mmcv
+import numpy as np
 import pytest
 
 TOY = """
@@ -88,20 +90,23 @@ def test_detector_trains_resumes_and_is_tested(tool, config):
 
 
 @pytest.mark.slow
-def test_segmentor_trains_and_is_tested_with_and_without_tta(tool, config):
+def test_segmentor_trains_and_is_tested_also_with_tta_and_fused_weights(tool, config):
     path, work_dir = config('upernet'), tool.folder / 'segmentor'
     steps = ('train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'default_hooks.checkpoint.interval=2')
     options = (*FEW, 'model.decode_head.channels=16', 'model.auxiliary_head.channels=16')
     tool('train.py', path, '--mini', '--work-dir', work_dir, '--cfg-options', *options, *steps)
-    for tta in ((), ('--tta',)):
-        out = tool.folder / f'maps{len(tta)}'
+    maps = {}
+    for extra in ((), ('--tta',), ('--fuse',)):
+        out = tool.folder / f'maps{len(maps)}'
         printed = tool(
-            'test.py', path, work_dir / 'iter_2.pth', '--mini', *tta, '--out', out,
+            'test.py', path, work_dir / 'iter_2.pth', '--mini', *extra, '--out', out,
             '--cfg-options', *options, 'test_dataloader.dataset.indices=2',
         )  # fmt: skip
         assert 'mIoU' in printed
         assert 'triangle' in printed  # IoU of each class
-        assert len(list(out.glob('*.png'))) == 2
+        maps[extra] = np.stack([mmcv.imread(path, 'unchanged') for path in sorted(out.glob('*.png'))])
+        assert len(maps[extra]) == 2
+    assert (maps[()] == maps['--fuse',]).mean() > 0.999
 
 
 @pytest.mark.slow

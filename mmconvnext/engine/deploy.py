@@ -1,0 +1,28 @@
+"""Folds and packs the backbone's weights before a test."""
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from mmconvnext.backbones import ConvNeXt
+
+DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
+
+
+@HOOKS.register_module()
+class DeployHook(Hook):
+    """Switches every ConvNeXt of the model to its form for inference, when the checkpoint is loaded.
+
+    Args:
+        dtype: What the blocks compute in, ``fp32`` or ``bf16``.
+    """
+
+    def __init__(self, dtype: str) -> None:
+        self.dtype = DTYPES[dtype]
+
+    def before_test(self, runner: Runner) -> None:
+        """Switches them, which also puts them into eval mode."""
+        for module in runner.model.modules():
+            if isinstance(module, ConvNeXt):
+                module.switch_to_deploy(self.dtype)
