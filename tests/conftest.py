@@ -1,10 +1,12 @@
 """What the tests share: toy sizes that build and run in milliseconds."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 
 import mmconvnext  # noqa: F401  registers the package, and lets mmcv import without compiled operators
 
@@ -15,6 +17,13 @@ TOY = dict(depths=(1, 2, 4, 1), widths=(4, 8, 12, 16))
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _default_scope() -> Iterator[None]:
+    """No test finds the default scope that another one has set."""
+    yield
+    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture

@@ -1,9 +1,13 @@
 """What the command lines share: a config made ready for this machine and this data, run, and reported."""
 
 # ruff: noqa: E402  MMEngine's hooks import OpenCV, so a broken one must be explained first
+import warnings
+
 from mmconvnext.compat import opencv
 
 opencv.check()
+# MMDetection warns so of an evaluator that no config here uses, and readers take it for theirs
+warnings.filterwarnings('ignore', 'faster_coco_eval is not installed')
 
 from mmconvnext.engine.deploy import DeployHook
 from mmconvnext.engine.progress import ProgressBarHook

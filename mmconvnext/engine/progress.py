@@ -29,7 +29,7 @@ class ProgressBarHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Counts one training step, with the loss beside it."""
         if outputs and 'loss' in outputs and 'train' in self._bars:
-            self._bars['train'].set_postfix(loss=f'{float(outputs["loss"]):.3f}', refresh=False)
+            self._bars['train'].set_postfix(loss=f'{outputs["loss"].item():.3f}', refresh=False)
         self._step('train')
 
     def after_train(self, runner: Runner) -> None:

@@ -43,4 +43,5 @@ def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
         tile = tiles[:, start : start + step].permute(0, 1, 3, 5, 2, 4).reshape(-1, 1, h, w)
         sums = F.conv2d(window.permute(2, 0, 1)[None], tile, groups=len(tile))  # (1, tiles * C, 7, 7)
         total += sums.view(-1, channels, 7, 7).sum(0)
-    return total.unsqueeze(1)
+    # In the strides of a channels-last weight, which DDP's buckets have
+    return total.unsqueeze(-1).permute(0, 3, 1, 2)

@@ -1,6 +1,7 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from mmconvnext.engine import progress
 from mmconvnext.engine.progress import ProgressBarHook
@@ -37,7 +38,7 @@ def test_training_counts_from_the_step_it_resumes_at(bars, runner):
     (bar,) = bars
     assert (bar.desc, bar.n, bar.total) == ('train', 6, 10)
     for batch in range(3):
-        hook.after_train_iter(runner, batch, outputs={'loss': 0.12345})
+        hook.after_train_iter(runner, batch, outputs={'loss': torch.tensor(0.12345)})
     assert bar.n == 9
     assert bar.postfix == 'loss=0.123'
     assert not bar.closed
@@ -69,7 +70,7 @@ def test_only_the_main_process_has_bars(bars, runner, monkeypatch):
     monkeypatch.setattr(progress, 'is_main_process', lambda: False)
     hook = ProgressBarHook()
     hook.before_train(runner)
-    hook.after_train_iter(runner, 0, outputs={'loss': 1.0})
+    hook.after_train_iter(runner, 0, outputs={'loss': torch.tensor(1.0)})
     hook.before_val_epoch(runner)
     hook.after_val_iter(runner, 0)
     hook.after_val_epoch(runner)
