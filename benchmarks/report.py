@@ -22,6 +22,7 @@ of the MLPs' matrix products alone, at the best rate that the machine reached on
 ```
 pip install -e '.[onedl,test,peers]' -c constraints.txt
 python -m benchmarks.backbone --help
+python -m benchmarks.detector --help
 ```
 
 `mmconvnext` is what a model does by itself, `deployed` after `backbone.switch_to_deploy()` (`tools/test.py --fuse`),
@@ -75,8 +76,9 @@ def table(result: dict[str, Any]) -> str:
         cells.append(f'{baseline["seconds"] / row["seconds"]:.2f}x')
         cells += [f'{row[key] / 2**20:.0f}' if key in row else '' for key in keys]
         lines.append('| ' + ' | '.join(cells) + ' |')
-    lines.append(f'| *limit* | {1e3 * result["gemm_limit_seconds"]:.0f} | | |' + ' |' * len(keys) + '\n')
-    return '\n'.join(lines)
+    if 'gemm_limit_seconds' in result:
+        lines.append(f'| *limit* | {1e3 * result["gemm_limit_seconds"]:.0f} | | |' + ' |' * len(keys))
+    return '\n'.join(lines) + '\n'
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
 """How everything here is timed: rounds in which each contender has its turn, medians, and what the machine is."""
 
 import gc
+import json
 import multiprocessing
 import os
 import platform
@@ -80,6 +81,17 @@ def _measure(sender: Any, target: Callable[..., None], args: tuple) -> None:
 def _status(field: str) -> int:
     line = next(line for line in Path('/proc/self/status').read_text().splitlines() if line.startswith(field))
     return 1024 * int(line.split()[1])
+
+
+def append(path: Path, results: list[dict[str, Any]]) -> None:
+    """Adds results to a JSON file; one of the same model, mode, dtype and input takes the old one's place."""
+
+    def key(result: dict[str, Any]) -> tuple:
+        return tuple(str(result[name]) for name in ('model', 'mode', 'dtype', 'input'))
+
+    known = json.loads(path.read_text()) if path.is_file() else []
+    merged = {key(result): result for result in known + results}
+    path.write_text(json.dumps(list(merged.values()), indent=1) + '\n')
 
 
 def machine() -> dict[str, Any]:

@@ -1,0 +1,151 @@
+"""Times a whole Mask R-CNN and UperNet with our backbone against the same with every other ConvNeXt at hand.
+
+The model is the config's; only the backbone is exchanged, all with the same weights. Images, boxes and masks are made
+up, and every step draws the same random numbers. With --out the figures go to a JSON file too, from which
+benchmarks/report.py writes docs/speed.md.
+"""
+
+import argparse
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.registry import MODELS as DETECTORS
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
+from mmengine.config import Config
+from mmengine.registry import MODELS
+from mmengine.structures import InstanceData, PixelData
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from benchmarks import timing
+from benchmarks.backbone import OURS, REFERENCE, Reference, print_table, with_random_weights
+from benchmarks.peers import PEERS
+from mmconvnext.engine import machine
+from mmconvnext.engine.config import is_segmentation, load_config
+
+OBJECTS = 8  # in an image
+
+
+def parse_args() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='such as configs/detection/mask_rcnn_convnext_t_3x.py')
+    parser.add_argument('--size', default='800x1344', metavar='HEIGHTxWIDTH')
+    parser.add_argument('--modes', nargs='+', default=['inference', 'training'], choices=('inference', 'training'))
+    parser.add_argument('--batch', type=int, default=1)
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--out', type=Path, help='append the figures to this JSON file')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measures and prints one table for each mode."""
+    args = parse_args()
+    facts = timing.machine()
+    print(', '.join(f'{key} {value}' for key, value in facts.items()))
+    results = []
+    for mode in args.modes:
+        result = measure(args, mode)
+        results.append({**result, 'machine': facts})
+        print_table(result)
+    if args.out:
+        timing.append(args.out, results)
+
+
+def measure(args: argparse.Namespace, mode: str) -> dict[str, Any]:
+    """Times the model with every backbone; figures in seconds."""
+    cfg = load_config(args.config)
+    cfg.launcher = 'none'
+    machine.adapt(cfg)
+    height, width = map(int, args.size.split('x'))
+    models = contenders(cfg, mode)
+    inputs, samples = batch(cfg, args.batch, height, width)
+    runs = {name: lambda m=model: step(m, inputs, samples, mode) for name, model in models.items()}
+    times = timing.interleaved(runs, args.rounds)
+    return {
+        'model': Path(args.config).stem,
+        'mode': mode,
+        'dtype': 'fp32',
+        'input': list(inputs.shape),
+        'rows': {name: {'seconds': t.median, 'spread': t.spread} for name, t in times.items()},
+    }
+
+
+def contenders(cfg: Config, mode: str) -> dict[str, nn.Module]:
+    """The model with each backbone."""
+    torch.manual_seed(0)
+    cfg.model.backbone.update(init_cfg=None, drop_path_rate=0.0)
+    registry = MODELS if is_segmentation(cfg) else DETECTORS
+    with registry.switch_scope_and_registry(cfg.default_scope):
+        ours = registry.build(cfg.model)
+    ours.init_weights()
+    with_random_weights(ours.backbone)
+    models = {OURS: ours, REFERENCE: _with_backbone(ours, Reference(copy.deepcopy(ours.backbone)))}
+    for peer in PEERS:
+        if ours.backbone.version in peer.versions:
+            try:
+                models[peer.name] = _with_backbone(ours, peer.build(ours.backbone))
+            except ImportError as error:
+                print(f'left out: {peer.name} ({error})')
+    if mode == 'inference':
+        models['mmconvnext, deployed'] = copy.deepcopy(ours)
+    for model in models.values():
+        model.train(mode == 'training')
+    if mode == 'inference':
+        models['mmconvnext, deployed'].backbone.switch_to_deploy()
+    return models
+
+
+def _with_backbone(model: nn.Module, backbone: nn.Module) -> nn.Module:
+    model = copy.deepcopy(model)
+    model.backbone = backbone
+    return model
+
+
+def batch(cfg: Config, count: int, height: int, width: int) -> tuple[Tensor, list]:
+    """Random images (count, 3, height, width), and ground truth for each."""
+    rng = np.random.default_rng(0)
+    inputs = torch.from_numpy(rng.standard_normal((count, 3, height, width), dtype=np.float32))
+    shape = dict(img_shape=(height, width), ori_shape=(height, width), pad_shape=(height, width))
+    shape |= dict(batch_input_shape=(height, width), scale_factor=(1.0, 1.0))
+    samples: list = []
+    for _ in range(count):
+        if is_segmentation(cfg):
+            labels = torch.from_numpy(rng.integers(0, 150, (1, height, width)))
+            samples.append(SegDataSample(metainfo=shape, gt_sem_seg=PixelData(data=labels)))
+            continue
+        corners = rng.uniform(0, 0.7, (OBJECTS, 2))
+        boxes = np.concatenate([corners, corners + rng.uniform(0.05, 0.3, (OBJECTS, 2))], 1) * [width, height] * 2
+        masks = np.zeros((OBJECTS, height, width), np.uint8)
+        for mask, (left, top, right, bottom) in zip(masks, boxes.astype(int)):
+            mask[top:bottom, left:right] = 1
+        truth = InstanceData(
+            bboxes=torch.from_numpy(boxes).float(),
+            labels=torch.from_numpy(rng.integers(0, 80, OBJECTS)),
+            masks=BitmapMasks(masks, height, width),
+        )
+        ignored = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
+        samples.append(DetDataSample(metainfo=shape, gt_instances=truth, ignored_instances=ignored))
+    return inputs, samples
+
+
+def step(model: nn.Module, inputs: Tensor, samples: list, mode: str) -> None:
+    """A forward and backward pass, or a prediction."""
+    torch.manual_seed(0)
+    samples = copy.deepcopy(samples)
+    if mode == 'inference':
+        with torch.inference_mode():
+            model.predict(inputs, samples)
+        return
+    model.zero_grad(set_to_none=True)
+    loss, _ = model.parse_losses(model.loss(inputs, samples))
+    loss.backward()
+
+
+if __name__ == '__main__':
+    main()
