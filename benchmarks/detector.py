@@ -7,7 +7,6 @@ benchmarks/report.py writes docs/speed.md.
 
 import argparse
 import copy
-import json
 from pathlib import Path
 from typing import Any
 
