@@ -29,3 +29,28 @@ def depthwise(channels: int) -> DepthwiseTile:
 def splits(blocks: int) -> int:
     """How many programs share the sum over pixels of each block of channels: about 3 for each of 132 processors."""
     return max(1, 396 // blocks)
+
+
+class MLPTile(NamedTuple):
+    """What one program of the LayerNorm and MLP kernels computes."""
+
+    pixels: int
+    hidden: int  # of the 4C channels at a time
+    warps: int
+    stages: int
+
+
+def norm_mlp(channels: int) -> MLPTile:
+    """Tile for a width that :func:`has_norm_mlp`."""
+    pixels = 128 if channels <= 128 else 64
+    return MLPTile(pixels=pixels, hidden=64 if channels <= 96 else 32, warps=8, stages=2)
+
+
+def has_norm_mlp(channels: int) -> bool:
+    """Whether a tile of pixels of that width fits into registers, in powers of two that a matrix product takes."""
+    return channels <= 192 and channels % 16 == 0
+
+
+def powers_of_two(channels: int) -> tuple[int, ...]:
+    """The powers of two that add up to a width, largest first: 96 is (64, 32)."""
+    return tuple(1 << bit for bit in reversed(range(channels.bit_length())) if channels >> bit & 1)
