@@ -1,5 +1,7 @@
 """A block's forward and backward pass as the launches that they are made of."""
 
+from types import ModuleType
+
 import torch
 from torch import Tensor
 
@@ -93,7 +95,7 @@ def backward(
     return depthwise.convolve(grad_y, weight, residual=grad_out, flip=True, dtype=x.dtype), grads
 
 
-def _mlp_of(y: Tensor):  # noqa: ANN202  the one module or the other
+def _mlp_of(y: Tensor) -> ModuleType:
     narrow = tables.has_norm_mlp(y.shape[-1]) and y.dtype in (torch.bfloat16, torch.float16)
     return norm_mlp if narrow else composition
 
