@@ -1,5 +1,7 @@
 """What the tests share: toy sizes that build and run in milliseconds."""
 
+import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -7,6 +9,14 @@ import pytest
 import torch
 
 import mmconvnext  # noqa: F401  registers the package, and lets mmcv import without compiled operators
+
+# Triton decides when a function is defined whether it will be interpreted, so the kernels and Triton's own functions
+# are imported in that state, before other packages import Triton
+if importlib.util.find_spec('triton') and not torch.cuda.is_available():
+    os.environ['TRITON_INTERPRET'] = '1'
+    import mmconvnext.kernels.triton.passes
+
+    del os.environ['TRITON_INTERPRET']
 
 ROOT = Path(__file__).parent.parent
 TOY = dict(depths=(1, 2, 4, 1), widths=(4, 8, 12, 16))

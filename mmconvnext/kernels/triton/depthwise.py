@@ -93,7 +93,7 @@ def weight_gradient(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
         num_warps=tile.warps,
     )
     total = parts.sum(0)
-    return total[:TAPS], total[TAPS]
+    return total[:TAPS], total[TAPS].clone()  # no view of what the first is a view of
 
 
 @triton.jit(do_not_specialize=['height', 'width'])
