@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-import mmconvnext  # noqa: F401  registers the package, and lets mmcv import without compiled operators
+import mmconvnext  # registers the package, and lets mmcv import without compiled operators
 
 # Triton decides when a function is defined whether it will be interpreted, so the kernels and Triton's own functions
 # are imported in that state, before other packages import Triton
 if importlib.util.find_spec('triton') and not torch.cuda.is_available():
     os.environ['TRITON_INTERPRET'] = '1'
-    import mmconvnext.kernels.triton.passes
+    import mmconvnext.kernels.triton.passes  # noqa: F401
 
     del os.environ['TRITON_INTERPRET']
 

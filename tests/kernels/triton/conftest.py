@@ -21,7 +21,7 @@ def _interpreter(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     multiply = InterpreterBuilder.create_dot
 
-    def create_dot(self, a, b, *rest):  # noqa: ANN001, ANN202
+    def create_dot(self, a, b, *rest):
         # The interpreter holds bfloat16 as integers and would multiply those
         a, b = (self.cast_impl(t, triton.language.float32) if t.dtype.scalar.is_bf16() else t for t in (a, b))
         return multiply(self, a, b, *rest)

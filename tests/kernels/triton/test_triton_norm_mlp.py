@@ -103,7 +103,14 @@ def test_half_precision(module, dtype: torch.dtype, parts: str, device: str) -> 
 def test_large_activations_do_not_overflow_the_energy_in_float16(device: str) -> None:
     y = torch.randn(1, 8, 8, 16, device=device).half()
     w1 = 200 * torch.eye(64, 16, device=device).half()
-    mlp = MLP(w1, torch.zeros(64, device=device), torch.zeros(16, 64, device=device).half(), y.new_zeros(16).float(), None, None)
+    mlp = MLP(
+        w1,
+        torch.zeros(64, device=device),
+        torch.zeros(16, 64, device=device).half(),
+        y.new_zeros(16).float(),
+        None,
+        None,
+    )
     _, _, energy = norm_mlp.forward(y.float(), y, mlp, torch.ones(64, device=device), False)
     assert 1000 < energy.max() < 200 * math.sqrt(64 * 16)
 
