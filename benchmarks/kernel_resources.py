@@ -82,22 +82,22 @@ def variant(kernel: str, width: int) -> tuple[Any, tuple[str, ...], dict[str, An
             channels=width, block=tile.channels, lanes=tile.lanes, rows=tile.rows, columns=tile.columns
         )
         if kernel == 'weight_gradient':
-            return depthwise._weight_gradient, ('x',), constants, tile.warps, 3
+            return depthwise._depthwise_weight_gradient, ('x',), constants, tile.warps, 3
         back = kernel == 'input_gradient'
         constants.update(flip=back, has_bias=not back, has_residual=back)
-        return depthwise._convolve, ('residual', 'out') if back else ('x',), constants, tile.warps, 3
+        return depthwise._depthwise, ('residual', 'out') if back else ('x',), constants, tile.warps, 3
     mlp = tables.norm_mlp(width)
     constants = dict(channels=width, chunks=tables.powers_of_two(width), block=mlp.pixels, step=mlp.hidden)
     constants.update(has_layer_scale=kernel != 'column_sums', has_sample_scales=True)
     if kernel == 'norm_mlp':
         constants.update(w2_of_sample=False, keep_hidden=False)
-        return norm_mlp._forward, ('x', 'out'), constants, mlp.warps, mlp.stages
+        return norm_mlp._norm_mlp, ('x', 'out'), constants, mlp.warps, mlp.stages
     constants.update(has_hidden=False)
     if kernel == 'norm_mlp_backward':
         constants.update(has_response=False)
-        return norm_mlp._backward, ('grad',), constants, mlp.warps, mlp.stages
+        return norm_mlp._norm_mlp_backward, ('grad',), constants, mlp.warps, mlp.stages
     constants.update(has_grad=True)
-    return norm_mlp._sums, ('grad',), constants, mlp.warps, mlp.stages
+    return norm_mlp._norm_mlp_sums, ('grad',), constants, mlp.warps, mlp.stages
 
 
 if __name__ == '__main__':

@@ -42,7 +42,7 @@ def convolve(
         triton.cdiv(height, tile.rows),
         samples,
     )
-    _convolve[grid](
+    _depthwise[grid](
         x,
         weight,
         x if bias is None else bias,
@@ -77,7 +77,7 @@ def weight_gradient(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     splits = min(tiles, tables.splits(blocks))
     # The last of each split's 50 rows is the bias
     parts = x.new_empty((splits, TAPS + 1, channels), dtype=torch.float32)
-    _weight_gradient[(blocks, splits)](
+    _depthwise_weight_gradient[(blocks, splits)](
         x,
         grad,
         parts,
@@ -97,7 +97,7 @@ def weight_gradient(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @triton.jit(do_not_specialize=['height', 'width'])
-def _convolve(
+def _depthwise(
     x_ptr,
     weight_ptr,
     bias_ptr,
@@ -159,7 +159,7 @@ def _convolve(
 
 
 @triton.jit(do_not_specialize=['samples', 'height', 'width', 'splits'])
-def _weight_gradient(
+def _depthwise_weight_gradient(
     x_ptr,
     grad_ptr,
     parts_ptr,

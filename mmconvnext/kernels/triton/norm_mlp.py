@@ -39,7 +39,7 @@ def forward(
     out = torch.empty_like(x)
     hidden = y.new_empty((*y.shape[:3], mlp.w1.shape[0])) if keep_hidden else None
     tile, grid, sizes = _launch(y)
-    _forward[grid](
+    _norm_mlp[grid](
         x,
         y,
         mlp.w1,
@@ -91,7 +91,7 @@ def backward(
     activation = y.new_empty((*y.shape[:3], mlp.w1.shape[0]))
     grad_hidden = torch.empty_like(activation)
     parts = y.new_empty((y.shape[0] * grid[0], mlp.w1.shape[0]), dtype=torch.float32)
-    _backward[grid](
+    _norm_mlp_backward[grid](
         grad_out,
         y,
         _or(hidden, y),
@@ -122,7 +122,7 @@ def _column_sums(y: Tensor, mlp: MLP, hidden: Tensor | None, grad_out: Tensor | 
     # Over each sample's pixels (N, 4C): of the squared activations, or of the activations times their gradients
     tile, grid, sizes = _launch(y)
     parts = y.new_empty((y.shape[0], grid[0], mlp.w1.shape[0]), dtype=torch.float32)
-    _sums[grid](
+    _norm_mlp_sums[grid](
         y,
         _or(hidden, y),
         _or(grad_out, y),
@@ -156,7 +156,7 @@ def _launch(y: Tensor) -> tuple[tables.MLPTile, tuple[int, int], tuple]:
 
 
 @triton.jit(do_not_specialize=['pixels'])
-def _forward(
+def _norm_mlp(
     x_ptr,
     y_ptr,
     w1_ptr,
@@ -219,7 +219,7 @@ def _forward(
 
 
 @triton.jit(do_not_specialize=['pixels'])
-def _sums(
+def _norm_mlp_sums(
     y_ptr,
     hidden_ptr,
     grad_ptr,
@@ -278,7 +278,7 @@ def _sums(
 
 
 @triton.jit(do_not_specialize=['pixels'])
-def _backward(
+def _norm_mlp_backward(
     grad_ptr,
     y_ptr,
     hidden_ptr,
