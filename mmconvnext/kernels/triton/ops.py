@@ -77,7 +77,7 @@ def block_backward(
 
 @block_backward.register_fake
 def _(grad_out: Tensor, x: Tensor, y: Tensor, hidden: Tensor, energy: Tensor, *arguments: Any) -> list[Tensor]:
-    return [tensor.new_empty(tensor.shape) for tensor in (x, *arguments[:FIELDS]) if tensor is not None]
+    return [torch.empty_like(tensor) for tensor in (x, *arguments[:FIELDS]) if tensor is not None]
 
 
 def _setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, ...]) -> None:

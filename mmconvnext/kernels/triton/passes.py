@@ -91,7 +91,9 @@ def backward(
     grads.update(w2=grad_w2, b2=grad_b2)
 
     grad_taps, grads['dw_bias'] = depthwise.weight_gradient(x, grad_y)
-    grads['dw_weight'] = grad_taps.t().contiguous().view(t.dw_weight.shape)
+    # In the weight's own strides, which DDP wants
+    grad_weight = torch.empty_like(t.dw_weight, dtype=torch.float32)
+    grads['dw_weight'] = grad_weight.copy_(grad_taps.t().reshape(t.dw_weight.shape))
     return depthwise.convolve(grad_y, weight, residual=grad_out, flip=True, dtype=x.dtype), grads
 
 
