@@ -1,6 +1,5 @@
 """What the tests share: toy sizes that build and run in milliseconds."""
 
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -9,10 +8,11 @@ import pytest
 import torch
 
 import mmconvnext  # registers the package, and lets mmcv import without compiled operators
+from mmconvnext.kernels.choice import HAS_TRITON
 
 # Triton decides when a function is defined whether it will be interpreted, so the kernels and Triton's own functions
 # are imported in that state, before other packages import Triton
-if importlib.util.find_spec('triton') and not torch.cuda.is_available():
+if HAS_TRITON and not torch.cuda.is_available():
     os.environ['TRITON_INTERPRET'] = '1'
     import mmconvnext.kernels.triton.passes  # noqa: F401
 
