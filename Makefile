@@ -1,6 +1,7 @@
 # make                 list these targets
 # make demo            train Cascade Mask R-CNN with ConvNeXt-T on the mini data, evaluate it, draw what it finds
 # make test            run the tests
+# make test-gpu        run the Triton kernels' tests on the GPU, at real sizes too
 # make test-openmmlab  run the tests on the original OpenMMLab packages
 # make lint            check style and types, and that the generated pages are up to date
 # The others need python3 (3.10 to 3.13, with venv) and make, and install the rest into a folder of their own.
@@ -18,7 +19,7 @@ INSTALLED = $(VENV)/installed-$(shell cat setup.py constraints.txt | cksum | cut
 # process on two cores a training step took several times as long. Threads that sleep do not
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help demo test test-openmmlab lint
+.PHONY: help demo test test-gpu test-openmmlab lint
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -28,6 +29,10 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(RUN) -m pytest
+
+test-gpu: $(INSTALLED)
+	$(RUN) -c "import torch; assert torch.cuda.is_available(), 'make test-gpu needs a GPU that PyTorch can use'"
+	$(RUN) -m pytest tests/kernels/triton
 
 test-openmmlab:
 	$(MAKE) test STACK=openmmlab

@@ -39,10 +39,11 @@ def interleaved(contenders: Mapping[str, Callable[[], Any]], rounds: int) -> dic
             start = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - start)
-    return {name: _summary(values) for name, values in seconds.items()}
+    return {name: summary(values) for name, values in seconds.items()}
 
 
-def _summary(values: list[float]) -> Time:
+def summary(values: list[float]) -> Time:
+    """Median and spread of what the rounds took."""
     median = statistics.median(values)
     if len(values) < 4:
         return Time(median, (max(values) - min(values)) / median)

@@ -1,5 +1,6 @@
 """What the tests share: toy sizes that build and run in milliseconds."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,16 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 
-import mmconvnext  # noqa: F401  registers the package, and lets mmcv import without compiled operators
+import mmconvnext  # registers the package, and lets mmcv import without compiled operators
+from mmconvnext.kernels.choice import HAS_TRITON
+
+# Triton decides when a function is defined whether it will be interpreted, so the kernels and Triton's own functions
+# are imported in that state, before other packages import Triton
+if HAS_TRITON and not torch.cuda.is_available():
+    os.environ['TRITON_INTERPRET'] = '1'
+    import mmconvnext.kernels.triton.passes  # noqa: F401
+
+    del os.environ['TRITON_INTERPRET']
 
 ROOT = Path(__file__).parent.parent
 TOY = dict(depths=(1, 2, 4, 1), widths=(4, 8, 12, 16))

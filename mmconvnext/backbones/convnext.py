@@ -19,9 +19,10 @@ from mmconvnext.backbones import arguments
 from mmconvnext.backbones.layers import GRN, DropPath, LayerNorm2d
 from mmconvnext.backbones.sizes import resolve_arch
 from mmconvnext.kernels import cpu
-from mmconvnext.kernels.choice import runs_fused
+from mmconvnext.kernels.choice import memory, runs_fused, runs_triton
 from mmconvnext.kernels.deploy import DeployedStage
 from mmconvnext.kernels.tensors import BlockTensors, is_plain
+from mmconvnext.kernels.triton import block as triton
 
 EPS = 1e-6  # of every LayerNorm
 
@@ -54,6 +55,8 @@ class Block(nn.Module):
         """Adds the branch's output to (B, C, H, W)."""
         if runs_fused(self, x):  # the same, faster
             return cpu.block(x, BlockTensors.of(self), self.drop_path.sample_scales(x))
+        if runs_triton(self, x):  # likewise, on a GPU
+            return triton.block(x, BlockTensors.of(self), self.drop_path.sample_scales(x), memory())
         shortcut = x
         x = self.dwconv(x)
         x = x.permute(0, 2, 3, 1)  # (B, C, H, W) -> (B, H, W, C)

@@ -5,6 +5,6 @@ it, and :mod:`mmconvnext.kernels.choice` decides where a path takes its place.
 """
 
 from mmconvnext.kernels import linear
-from mmconvnext.kernels.choice import use
+from mmconvnext.kernels.choice import use, why_not_triton
 
-__all__ = ['linear', 'use']
+__all__ = ['linear', 'use', 'why_not_triton']

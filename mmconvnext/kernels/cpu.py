@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from mmconvnext.kernels import depthwise
-from mmconvnext.kernels.grn import Response
+from mmconvnext.kernels.grn import Response, energy
 from mmconvnext.kernels.linear import affine
 from mmconvnext.kernels.tensors import BlockTensors
 
@@ -62,7 +62,7 @@ class _Block(torch.autograd.Function):
                 else:
                     activations.append(F.gelu(h))
             if t.grn_gamma is not None and t.grn_beta is not None:
-                factor = Response(t.grn_gamma, activations).scale()
+                factor = Response(t.grn_gamma, energy(activations)).scale()
                 down = affine(t.w2 * factor, torch.addmv(t.b2, t.w2, t.grn_beta), samples[1] - samples[0])
                 for chunk, activation in zip(chunks(samples), activations):
                     _add(x_pixels, down(activation), t.layer_scale, scale, chunk, out)
@@ -118,7 +118,7 @@ class _MLPBackward:
             return
 
         activations = [F.gelu(h) for _, h in parts]
-        response = Response(t.grn_gamma, activations)
+        response = Response(t.grn_gamma, energy(activations))
         product = torch.zeros_like(t.w2)  # (C, 4C)
         for (chunk, _), activation in zip(parts, activations):
             product.addmm_(self._grad_out(chunk, scale).t(), activation)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmconvnext.kernels.cpu import EPS, maps, pixels
-from mmconvnext.kernels.grn import Response
+from mmconvnext.kernels.grn import Response, energy
 from mmconvnext.kernels.linear import affine
 from mmconvnext.kernels.tensors import BlockTensors
 
@@ -69,7 +69,7 @@ class _DeployedBlock:
             hidden = (self.up(F.layer_norm(y[here], (channels,), None, None, EPS)) for here in ranges)
             if self.grn_gamma is not None:
                 activations = list(hidden)
-                scale = Response(self.grn_gamma, activations).scale()
+                scale = Response(self.grn_gamma, energy(activations)).scale()
                 hidden = (activation.mul_(scale) for activation in activations)
             for here, activation in zip(ranges, hidden):
                 torch.add(shortcut[here], self.down(activation), out=out[here])

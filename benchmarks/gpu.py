@@ -1,0 +1,272 @@
+"""Times our backbone against every other ConvNeXt on a GPU: inference, and a training step's forward and backward.
+
+The protocol is that of benchmarks/backbone.py: the same weights and outputs, checked; each contender has its turn in
+every round; medians and spreads. Times are between CUDA events around many steps, so launches overlap with work as they
+do in training. Beside them stand the first step's seconds (what compiles, compiles then), launches and their time by
+kind of kernel, and memory.
+"""
+
+import argparse
+import copy
+import json
+import re
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks import timing
+from benchmarks.backbone import infer, saved_activations, train_step
+from benchmarks.peers import PEERS
+from mmconvnext import ConvNeXt, kernels
+from mmconvnext.kernels.choice import Memory
+from mmconvnext.kernels.choice import Path as KernelPath
+
+REFERENCE = 'mmconvnext, reference'
+PRECISIONS = {
+    'amp-bf16': (torch.float32, torch.bfloat16),
+    'amp-fp16': (torch.float32, torch.float16),
+    'bf16': (torch.bfloat16, None),
+    'fp32': (torch.float32, None),
+}
+# Kinds of kernel by what their names contain, the first that matches
+KINDS = {
+    'depthwise': r'_depthwise|conv_depthwise|depthwise|(conv|dgrad|wgrad)2d_c1',
+    'LayerNorm + MLP': r'_norm_mlp',
+    'product': r'gemm|cutlass|nvjet|xmma|cublas|splitk|conv|implicit',
+    'LayerNorm': r'layer_?norm',
+    'copy or cast': r'copy|memcpy|memset|transpose|nchwtonhwc|nhwctonchw',
+    'reduction': r'reduce|norm|triton_(red|per)',
+    'elementwise': r'elementwise|vectorized|triton_poi|foreach',
+}
+
+
+class Ours(nn.Module):
+    """Our backbone through one path of its kernels."""
+
+    def __init__(self, backbone: nn.Module, path: KernelPath, memory: Memory = 'balanced') -> None:
+        super().__init__()
+        self.backbone, self.path, self.memory = backbone, path, memory
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Returns the four maps."""
+        with kernels.use(self.path, self.memory):
+            return self.backbone(x)
+
+
+def parse_args() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--arch', default='tiny', help='size name (default: tiny)')
+    parser.add_argument('--version', type=int, default=1, choices=(1, 2))
+    parser.add_argument('--sizes', nargs='+', default=['800x1344', '512'], metavar='HEIGHT[xWIDTH]')
+    parser.add_argument('--modes', nargs='+', default=['inference', 'training'], choices=('inference', 'training'))
+    parser.add_argument('--precision', default='amp-bf16', choices=PRECISIONS)
+    parser.add_argument('--batch', type=int, default=2)
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--steps', type=int, default=50, help='of each turn (default: 50)')
+    parser.add_argument('--compile', action='store_true', help='also torch.compile: default, max-autotune, CUDA graphs')
+    parser.add_argument('--cudnn-benchmark', action='store_true', help="let cuDNN choose by measuring, as mm's configs")
+    parser.add_argument('--out', type=Path, help='append the figures to this JSON file')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measures and prints one table for each size and mode."""
+    args = parse_args()
+    if not torch.cuda.is_available():
+        sys.exit('error: this benchmark needs a GPU that PyTorch can use; benchmarks.backbone measures the CPU.')
+    torch.backends.cudnn.benchmark = args.cudnn_benchmark
+    here = machine()
+    print(', '.join(f'{key} {value}' for key, value in here.items()))
+    for mode in args.modes:
+        for size in args.sizes:
+            result = {**measure(args, mode, size), 'machine': here}
+            print_table(result)
+            if args.out:
+                known = json.loads(args.out.read_text()) if args.out.is_file() else []
+                args.out.write_text(json.dumps([*known, result], indent=1) + '\n')
+
+
+def machine() -> dict[str, Any]:
+    """GPU, clocks and versions, to stand beside every figure."""
+    import triton
+
+    query = ['nvidia-smi', '--query-gpu=driver_version,clocks.sm,clocks.mem,power.limit', '--format=csv,noheader']
+    smi = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
+    driver, *clocks = smi[torch.cuda.current_device()].split(', ')
+    return {
+        'gpu': torch.cuda.get_device_name(),
+        'driver': driver,
+        'clocks and power limit': ' '.join(clocks),
+        'torch': torch.__version__,
+        'cudnn': torch.backends.cudnn.version(),
+        'triton': triton.__version__,
+    }
+
+
+def measure(args: argparse.Namespace, mode: str, size: str) -> dict[str, Any]:
+    """Measures every contender at one size; figures in seconds and bytes."""
+    height, _, width = size.partition('x')
+    dtype, amp = PRECISIONS[args.precision]
+    x = torch.randn(args.batch, 3, int(height), int(width or height), device='cuda', dtype=dtype)
+    models = contenders(args, mode, dtype)
+    step = train_step if mode == 'training' else infer
+
+    def autocast() -> AbstractContextManager:
+        return nullcontext() if amp is None else torch.autocast('cuda', dtype=amp)
+
+    def run(model: nn.Module) -> None:
+        with autocast():
+            step(model, x)
+
+    rows: dict[str, dict[str, Any]] = {}
+    with autocast():
+        check_equal(models, x, 1e-3 if args.precision == 'fp32' else 0.1)
+    for name, model in models.items():
+        start = time.perf_counter()
+        run(model)
+        torch.cuda.synchronize()
+        rows[name] = {'first_seconds': time.perf_counter() - start}
+    times = interleaved({name: lambda m=model: run(m) for name, model in models.items()}, args.rounds, args.steps)
+    for name, model in models.items():
+        rows[name].update(seconds=times[name].median, spread=times[name].spread, **launches(lambda m=model: run(m)))
+        rows[name]['peak'] = peak(lambda m=model: run(m))
+        if mode == 'training' and 'compile' not in name:
+            with autocast():
+                rows[name]['saved'] = saved_activations(model, x)
+    return {
+        'model': f'ConvNeXt V{args.version} {args.arch}',
+        'mode': mode,
+        'dtype': args.precision,
+        'cudnn_benchmark': args.cudnn_benchmark,
+        'input': list(x.shape),
+        'rows': rows,
+    }
+
+
+def contenders(args: argparse.Namespace, mode: str, dtype: torch.dtype) -> dict[str, nn.Module]:
+    """All implementations with the same random weights, none of them trivial."""
+    torch.manual_seed(0)
+    ours = ConvNeXt(args.arch, version=args.version, layer_scale_init_value=1.0 if args.version == 1 else None)
+    with torch.no_grad():
+        for parameter in ours.parameters():
+            parameter += 0.02 * torch.randn_like(parameter)
+    models: dict[str, nn.Module] = {REFERENCE: Ours(copy.deepcopy(ours), 'reference')}
+    memories: tuple[Memory, ...] = ('speed', 'balanced', 'min') if mode == 'training' else ('balanced',)
+    for memory in memories:
+        name = f'mmconvnext, triton, {memory}' if mode == 'training' else 'mmconvnext, triton'
+        models[name] = Ours(copy.deepcopy(ours), 'triton', memory)
+    for peer in PEERS:
+        if args.version in peer.versions:
+            try:
+                models[peer.name] = peer.build(ours)
+            except ImportError as error:
+                print(f'left out: {peer.name} ({error})')
+    if args.compile:
+        eager = {name: models[name] for name in ('timm', 'torchvision') if name in models}
+        for compile_mode in ('default', 'max-autotune', 'reduce-overhead'):
+            for name, model in eager.items():
+                models[f'{name}, torch.compile, {compile_mode}'] = compiled(copy.deepcopy(model), compile_mode)
+            paths: tuple[KernelPath, ...] = ('reference', 'triton')
+            for path in paths:
+                name = f'mmconvnext, {path}, torch.compile, {compile_mode}'
+                models[name] = Ours(compiled(copy.deepcopy(ours), compile_mode), path)
+    for model in models.values():
+        model.to('cuda', dtype).train(mode == 'training')
+    return models
+
+
+def compiled(model: nn.Module, mode: str) -> Any:
+    """torch.compile; the mode reduce-overhead replays CUDA graphs."""
+    return torch.compile(model, mode=mode)
+
+
+def check_equal(models: Mapping[str, nn.Module], x: Tensor, tolerance: float) -> None:
+    """Makes sure that all compute the same.
+
+    Raises:
+        ValueError: If one's output differs from the reference's by more than rounding.
+    """
+    with torch.no_grad():
+        expected = [out.float().clone() for out in models[REFERENCE](x)]
+        for name, model in models.items():
+            worst = max(float((a.float() - b).norm() / b.norm()) for a, b in zip(model(x), expected))
+            if not worst <= tolerance:
+                raise ValueError(f'{name} differs from the reference by {worst:.1e} of its norm.')
+
+
+def interleaved(contenders: Mapping[str, Callable[[], Any]], rounds: int, steps: int) -> dict[str, timing.Time]:
+    """Seconds of a step, between CUDA events around many of them, after 20 to warm up."""
+    for run in contenders.values():
+        for _ in range(20):
+            run()
+    seconds: dict[str, list[float]] = defaultdict(list)
+    start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    for _ in range(rounds):
+        for name, run in contenders.items():
+            torch.cuda.synchronize()
+            start.record()
+            for _ in range(steps):
+                run()
+            stop.record()
+            stop.synchronize()
+            seconds[name].append(start.elapsed_time(stop) / 1e3 / steps)
+    return {name: timing.summary(values) for name, values in seconds.items()}
+
+
+def launches(run: Callable[[], Any]) -> dict[str, Any]:
+    """Kernels of one step: how many, the GPU's seconds in them, and those by kind."""
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as recorded:
+        run()
+        torch.cuda.synchronize()
+    kinds: dict[str, float] = defaultdict(float)
+    count = 0
+    for event in recorded.events():
+        if event.device_type == torch.autograd.DeviceType.CUDA:
+            count += 1
+            kinds[kind_of(event.name)] += event.device_time_total / 1e6
+    return {'launches': count, 'gpu_seconds': sum(kinds.values()), 'kinds': dict(kinds)}
+
+
+def kind_of(kernel: str) -> str:
+    """Kind of a kernel by its name."""
+    return next((kind for kind, pattern in KINDS.items() if re.search(pattern, kernel, re.IGNORECASE)), 'other')
+
+
+def peak(run: Callable[[], Any]) -> int:
+    """Bytes by which a step raises the allocated memory at most."""
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    run()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def print_table(result: dict[str, Any]) -> None:
+    """Prints one size and mode."""
+    shape = 'x'.join(map(str, result['input']))
+    print(f'\n{result["model"]}, {result["mode"]}, {result["dtype"]}, {shape}')
+    best = min(row['seconds'] for name, row in result['rows'].items() if name.startswith('mmconvnext'))
+    for name, row in sorted(result['rows'].items(), key=lambda item: item[1]['seconds']):
+        line = f'{name:52s} {1e3 * row["seconds"]:8.2f} ms +-{row["spread"]:4.0%} {row["seconds"] / best:6.2f}x'
+        line += f'  GPU {1e3 * row["gpu_seconds"]:7.2f} ms in {row["launches"]:4d} launches'
+        line += f'  first {row["first_seconds"]:5.1f} s  peak {row["peak"] / 2**20:6.0f} MiB'
+        if 'saved' in row:
+            line += f'  saved {row["saved"] / 2**20:6.0f} MiB'
+        print(line)
+        kinds = sorted(row['kinds'].items(), key=lambda item: -item[1])
+        print('    ' + ', '.join(f'{kind} {1e3 * seconds:.2f}' for kind, seconds in kinds))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,33 @@
+"""Runs the Triton kernels on a GPU where there is one, and else in Triton's interpreter."""
+
+import pytest
+import torch
+
+from mmconvnext.kernels import choice
+
+# Without Triton there is nothing to import here
+collect_ignore_glob = [] if choice.HAS_TRITON else ['test_*.py']
+
+
+@pytest.fixture
+def device() -> str:
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
+@pytest.fixture(autouse=True)
+def _interpreter(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if device == 'cuda':
+        return
+    import triton.language as tl
+    from triton.runtime.interpreter import InterpreterBuilder
+
+    multiply = InterpreterBuilder.create_dot
+
+    def create_dot(self, a, b, *rest):
+        # The interpreter holds bfloat16 as integers and would multiply those
+        a, b = (self.cast_impl(t, tl.float32) if t.dtype.scalar.is_bf16() else t for t in (a, b))
+        return multiply(self, a, b, *rest)
+
+    monkeypatch.setattr(InterpreterBuilder, 'create_dot', create_dot)
+    monkeypatch.setenv('TRITON_INTERPRET', '1')
+    monkeypatch.setattr(choice, 'INTERPRETED', True)

@@ -1,0 +1,174 @@
+"""Where the Triton kernels take a block, and what computes it where they do not."""
+
+import copy
+import subprocess
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmconvnext import kernels
+from mmconvnext.backbones.convnext import Block
+from mmconvnext.kernels import choice
+from mmconvnext.kernels.choice import runs_fused, runs_triton
+from mmconvnext.kernels.triton import ops
+
+
+@pytest.fixture
+def block(device: str) -> Block:
+    return Block(8, 0.0, 1.0, False).to(device)
+
+
+@pytest.fixture
+def x(device: str) -> torch.Tensor:
+    return torch.randn(1, 8, 2, 3, device=device)
+
+
+def refused(block: nn.Module, x: torch.Tensor, reason: str) -> None:
+    """The layers compute it, for the reason given."""
+    with kernels.use('triton'):
+        assert reason in (kernels.why_not_triton(block, x) or 'It runs.')
+        assert not runs_triton(block, x)
+        with kernels.use('reference'):
+            expected = block(x)
+        out = block(x)
+        assert out.is_meta or torch.equal(out, expected)
+
+
+def test_it_runs_where_it_was_asked_for(block: Block, x: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(ops, 'block', lambda *args: calls.append(1) or (args[0],))
+    block(x)
+    assert not calls
+    with kernels.use('triton'):
+        assert runs_triton(block, x)
+        assert not runs_fused(block, x)
+        block(x)
+    assert calls
+
+
+def test_auto_takes_the_layers_on_a_gpu(block: Block, x: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choice.AUTO['cuda'] == 'reference'
+    assert not runs_triton(block, x)
+    monkeypatch.setitem(choice.AUTO, x.device.type, 'triton')
+    assert runs_triton(block, x)
+
+
+def test_without_triton(block: Block, x: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, 'HAS_TRITON', False)
+    refused(block, x, 'Triton 3.8 or newer is not installed.')
+
+
+@pytest.mark.parametrize(
+    ('version', 'enough'), [('3.8.0', True), ('3.10.1+git', True), ('4.0', True), ('3.7.1', False)]
+)
+def test_versions_of_triton(version: str, enough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice.importlib.metadata, 'version', lambda name: version)
+    assert choice._has_triton() == enough
+
+
+def test_a_cpu_without_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, 'INTERPRETED', False)
+    refused(Block(8, 0.0, 1.0, False), torch.randn(1, 8, 2, 3), 'NVIDIA')
+    refused(Block(8, 0.0, 1.0, False).to('meta'), torch.randn(1, 8, 2, 3, device='meta'), 'NVIDIA')
+
+
+class Fake:
+    """Looks like a map on a GPU to what decides."""
+
+    device = torch.device('cuda', 0)
+    dtype = torch.bfloat16
+    shape = (2, 96, 4, 4)
+
+    def numel(self) -> int:
+        return 2 * 96 * 4 * 4
+
+
+@pytest.mark.parametrize(('capability', 'runs'), [((8, 0), True), ((9, 0), True), ((8, 6), False), ((12, 0), False)])
+def test_gpus(capability: tuple[int, int], runs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, 'Tensor', Fake)
+    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: capability)
+    reason = kernels.why_not_triton(Block(96, 0.0, 1.0, False).bfloat16(), Fake())
+    assert (reason is None) == runs
+    monkeypatch.setattr(torch.version, 'hip', '6.0')
+    assert kernels.why_not_triton(Block(96, 0.0, 1.0, False).bfloat16(), Fake()) == 'The kernels are for NVIDIA GPUs.'
+
+
+def test_float64(block: Block, x: torch.Tensor) -> None:
+    refused(block.double(), x.double(), 'torch.float64')
+
+
+def test_parameters_in_another_dtype(block: Block, x: torch.Tensor) -> None:
+    with kernels.use('triton'):
+        assert 'another dtype' in kernels.why_not_triton(copy.deepcopy(block).bfloat16(), x)
+        with torch.autocast(x.device.type, dtype=torch.bfloat16):
+            assert kernels.why_not_triton(block, x) is None
+
+
+def test_odd_widths(device: str) -> None:
+    refused(Block(12, 0.0, 1.0, False).to(device), torch.randn(1, 12, 2, 3, device=device), '12 channels')
+
+
+def test_maps_beyond_32_bit_offsets(block: Block, x: torch.Tensor) -> None:
+    huge = x[:, :, :1, :1].expand(1, 8, 2**13, 2**13)
+    assert '32-bit' in kernels.why_not_triton(block, huge)
+    assert kernels.why_not_triton(block, huge[:, :, 1:]) is None
+
+
+def test_a_hook_or_a_replaced_layer(block: Block, x: torch.Tensor) -> None:
+    seen = []
+    handle = block.pwconv1.register_forward_hook(lambda *args: seen.append(1))
+    refused(block, x, 'hook')
+    assert seen
+    handle.remove()
+    block.pwconv1 = nn.Sequential(block.pwconv1)
+    refused(block, x, 'replaced')
+
+
+def test_tracers_and_exporters_see_the_layers(block: Block, x: torch.Tensor) -> None:
+    with kernels.use('triton'):
+        traced = torch.jit.trace(block, x)
+        assert 'mmconvnext::' not in str(traced.inlined_graph)
+        exported = torch.export.export(block, (x,))
+        assert 'mmconvnext.block' not in str(exported.graph)
+
+
+def test_transforms_and_dispatch_modes_see_the_layers(block: Block, x: torch.Tensor) -> None:
+    with kernels.use('triton'):
+        torch.testing.assert_close(torch.vmap(block)(x[None])[0], block(x))
+        with FlopCounterMode(display=False) as counter:
+            block(x)
+    assert counter.get_total_flops() > 0
+
+
+def test_deterministic_mode_runs_the_same_kernels(block: Block, x: torch.Tensor) -> None:
+    def grads() -> list[torch.Tensor]:
+        with kernels.use('triton'):
+            assert runs_triton(block, x)
+            return list(torch.autograd.grad(block(x).square().sum(), list(block.parameters())))
+
+    before = grads()
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert all(torch.equal(a, b) for a, b in zip(grads(), before, strict=True))
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_unknown_choices_are_refused() -> None:
+    with pytest.raises(ValueError, match='memory is one of speed, balanced, min'), kernels.use('triton', 'all'):  # type: ignore
+        pass
+
+
+def test_a_choice_lasts_as_long_as_its_block() -> None:
+    with kernels.use('triton', 'min'):
+        with kernels.use('reference'):
+            assert choice.memory() == 'min'
+        assert choice._path == 'triton'
+    assert (choice._path, choice.memory()) == ('auto', 'balanced')
+
+
+@pytest.mark.slow
+def test_importing_the_package_does_not_import_triton(python: str) -> None:
+    subprocess.run([python, '-c', "import mmconvnext, sys; sys.exit('triton' in sys.modules)"], check=True)
