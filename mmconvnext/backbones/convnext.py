@@ -5,7 +5,7 @@ Parameter names are those of the authors' code, so that their checkpoints fit; G
 where the authors' have (1, 1, 1, 4C). Tensors are (B, C, H, W) in channels-last memory throughout.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from mmconvnext.backbones.sizes import resolve_arch
 from mmconvnext.kernels import cpu
 from mmconvnext.kernels.choice import memory, runs_fused, runs_triton
 from mmconvnext.kernels.deploy import DeployedStage
-from mmconvnext.kernels.tensors import BlockTensors, is_plain
+from mmconvnext.kernels.tensors import BlockTensors
 from mmconvnext.kernels.triton import block as triton
 
 EPS = 1e-6  # of every LayerNorm
@@ -67,6 +67,25 @@ class Block(nn.Module):
             x = self.gamma * x
         x = x.permute(0, 3, 1, 2)  # (B, H, W, C) -> (B, C, H, W)
         return shortcut + self.drop_path(x)
+
+
+class Stage(nn.Sequential):
+    """The blocks of one resolution.
+
+    Args:
+        blocks: They.
+        with_cp: Whether to compute each block again in the backward pass instead of storing its activations.
+    """
+
+    def __init__(self, blocks: Iterable[Block], with_cp: bool) -> None:
+        super().__init__(*blocks)
+        self.with_cp = with_cp
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Runs (B, C, H, W) through the blocks."""
+        for block in self:
+            x = checkpoint(block, x, use_reentrant=False) if self.with_cp and torch.is_grad_enabled() else block(x)
+        return x
 
 
 @MODELS.register_module()
@@ -146,10 +165,10 @@ class ConvNeXt(BaseModule):
 
         # The rates run over all blocks of the paper's network, also those of stages that are not built
         rates = iter(torch.linspace(0, drop_path_rate, sum(depths), device='cpu').tolist())
-        self.stages = nn.ModuleList(
-            nn.Sequential(*(Block(width, next(rates), layer_scale_init_value, self.version == 2) for _ in range(depth)))
-            for depth, width in zip(depths[:num_stages], widths)
-        )
+        self.stages = nn.ModuleList()
+        for depth, width in zip(depths[:num_stages], widths):
+            blocks = [Block(width, next(rates), layer_scale_init_value, self.version == 2) for _ in range(depth)]
+            self.stages.append(Stage(blocks, self.with_cp))
         for i in self.out_indices:
             self.add_module(f'norm{i}', LayerNorm2d(widths[i], eps=EPS))
 
@@ -170,18 +189,10 @@ class ConvNeXt(BaseModule):
         outs = []
         for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
             x = downsample(x)
-            x = self._deployed[i](x) if self._deployed else self._run(stage, x)
+            x = self._deployed[i](x) if self._deployed else stage(x)
             if i in self.out_indices:
                 outs.append(getattr(self, f'norm{i}')(x))
         return tuple(outs)
-
-    def _run(self, stage: nn.Module, x: Tensor) -> Tensor:
-        for block in stage.children():
-            if self.with_cp and torch.is_grad_enabled():
-                x = checkpoint(block, x, use_reentrant=False)
-            else:
-                x = block(x)
-        return x
 
     def train(self, mode: bool = True) -> 'ConvNeXt':
         """Sets the training mode, except in frozen parts, which stay in eval mode."""
@@ -195,9 +206,9 @@ class ConvNeXt(BaseModule):
     def switch_to_deploy(self, dtype: torch.dtype | None = None) -> 'ConvNeXt':
         """Prepares for faster inference: folds LayerNorm's affine and layer scale into weights, and packs those.
 
-        The parameters themselves stay as they are, and so does what ``state_dict`` gives. Whatever could change them
-        undoes it: ``train()``, loading a state dict, moving or casting the backbone. Changing a parameter by hand does
-        not, and is not seen. Outputs carry no gradient, and tracers and compilers cannot see into the packed blocks.
+        The parameters themselves stay as they are, and so does what ``state_dict`` gives; when they change, they are
+        folded and packed again. ``train()`` undoes the switch, and copies do not have it. Outputs carry no gradient.
+        Under autocast, a compiler or a tracer, and where a block was hooked since, the layers run as they are.
 
         Args:
             dtype: What the blocks compute in, such as ``torch.bfloat16``; None is the parameters' own.
@@ -206,24 +217,17 @@ class ConvNeXt(BaseModule):
             The backbone itself, in eval mode.
 
         Raises:
-            ValueError: If a layer of a block was replaced or hooked, since the packed block would pass it by.
+            ValueError: If a block, or a layer of one, was replaced or hooked, since that would be passed by; or if
+                ``dtype`` is no floating-point dtype.
         """
+        if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+            raise ValueError(f'switch_to_deploy: dtype={dtype!r} must be a dtype such as torch.bfloat16, or None.')
+        for name, stage in self.stages.named_children():
+            if type(stage) is not Stage or any(type(block) is not Block for block in stage):
+                raise ValueError(f'switch_to_deploy: stages.{name} has something else than the blocks it was built of.')
         self.eval()
-        for name, block in self.stages.named_modules():
-            if isinstance(block, Block) and not is_plain(block):
-                raise ValueError(f'stages.{name} has a layer that was replaced, or has a hook on it; remove it first.')
-        self._deployed = [
-            DeployedStage(stage.children(), dtype or next(self.parameters()).dtype) for stage in self.stages
-        ]
+        self._deployed = [DeployedStage(stage, dtype) for stage in self.stages]
         return self
-
-    def _apply(self, *args: Any, **kwargs: Any) -> 'ConvNeXt':
-        self._deployed = []
-        return super()._apply(*args, **kwargs)
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self._deployed = []
-        super()._load_from_state_dict(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what :meth:`switch_to_deploy` made, since packed weights can neither be copied nor pickled."""

@@ -9,8 +9,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
-from mmconvnext.kernels.tensors import is_plain
+from mmconvnext.kernels.plain import is_plain
 
 Path = Literal['auto', 'reference', 'triton']
 PATHS = ('auto', 'reference', 'triton')
@@ -95,8 +96,10 @@ def runs_fused(block: nn.Module, x: Tensor) -> bool:
         and x.dtype == torch.float32
         and not torch.is_autocast_enabled('cpu')
         and not torch.jit.is_tracing()
+        and x.numel() > 0
         and not torch._C._are_functorch_transforms_active()
         and torch._C._len_torch_dispatch_stack() == 0
+        and forward_ad._current_level < 0
         and all(parameter.dtype == torch.float32 for parameter in block.parameters())
         and is_plain(block)
     )

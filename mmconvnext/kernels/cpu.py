@@ -17,10 +17,9 @@ from torch.nn import functional as F
 from mmconvnext.kernels import depthwise
 from mmconvnext.kernels.grn import Response, energy
 from mmconvnext.kernels.linear import affine
-from mmconvnext.kernels.tensors import BlockTensors
+from mmconvnext.kernels.tensors import EPS, BlockTensors
 
 CHUNK = 1024  # pixels
-EPS = 1e-6  # of LayerNorm
 
 # Of pixels in a row: the first one, and the one after the last
 Range = tuple[int, int]

@@ -1,43 +1,76 @@
 """Stages prepared for inference: constants folded into the weights, weights in the layout that products want."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmconvnext.kernels.cpu import EPS, maps, pixels
+from mmconvnext.kernels.cpu import maps, pixels
 from mmconvnext.kernels.grn import Response, energy
 from mmconvnext.kernels.linear import affine
-from mmconvnext.kernels.tensors import BlockTensors
+from mmconvnext.kernels.plain import is_plain, is_untouched
+from mmconvnext.kernels.tensors import EPS, BlockTensors
 
 HIDDEN_ELEMENTS = 2**19  # of a chunk's 4C-wide tensor: 2 MB in float32
 PIXELS = 1024  # what the packed layout is chosen for
 
 
 class DeployedStage:
-    """The blocks of a stage for inference.
+    """A stage's blocks for inference.
 
     LayerNorm's affine goes into the first linear layer and layer scale into the second, both exactly; stochastic depth
-    is off. The stage's own parameters stay as they are.
+    is off. The stage's own parameters stay as they are. When they change, they are folded and packed again; where a
+    hook, autocast, a compiler or a tracer has to see the layers, the stage itself runs.
 
     Args:
-        blocks: The stage.
-        dtype: What to compute in; the input's dtype comes back.
+        stage: The stage.
+        dtype: What to compute in, with the input's dtype coming back; None is the parameters' own.
+
+    Raises:
+        ValueError: If something of a block was replaced or hooked, which what is folded and packed would pass by.
     """
 
-    def __init__(self, blocks: Iterable[nn.Module], dtype: torch.dtype) -> None:
+    def __init__(self, stage: nn.Module, dtype: torch.dtype | None) -> None:
+        self.stage = stage
         self.dtype = dtype
-        with torch.no_grad():
-            self.blocks = [_DeployedBlock(BlockTensors.of(block), dtype) for block in blocks]
+        if not self._is_plain():
+            raise ValueError(
+                'a block of the backbone was replaced, has a layer that was, or has a hook on it. Remove it before '
+                'switch_to_deploy(), which computes the blocks without their layers.'
+            )
+        self._prepare()
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Runs (B, C, H, W) through the blocks, without gradients."""
+        """Runs (B, C, H, W) through the blocks; what is folded and packed gives no gradient."""
+        if (
+            torch.compiler.is_compiling()
+            or torch.jit.is_tracing()
+            or torch.is_autocast_enabled(x.device.type)
+            or not self._is_plain()
+        ):
+            return self.stage(x)
+        if self._versions() != self.prepared:
+            self._prepare()
         with torch.no_grad():
-            out = x.to(self.dtype, memory_format=torch.channels_last)
+            out = x.to(self.compute_dtype, memory_format=torch.channels_last)
             for block in self.blocks:
                 out = block(out)
             return out.to(x.dtype)
+
+    def _prepare(self) -> None:
+        with torch.no_grad():
+            self.compute_dtype = self.dtype or next(self.stage.parameters()).dtype
+            self.blocks = [_DeployedBlock(BlockTensors.of(b), self.compute_dtype) for b in self.stage.children()]
+        self.prepared = self._versions()
+
+    def _is_plain(self) -> bool:
+        blocks = [self.stage, *self.stage.children()]
+        return all(map(is_untouched, blocks)) and all(map(is_plain, blocks[1:]))
+
+    def _versions(self) -> list[tuple[int, int]]:
+        # PyTorch counts changes in place; a parameter made under inference mode cannot change
+        return [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.stage.parameters()]
 
 
 class _DeployedBlock:
@@ -62,15 +95,19 @@ class _DeployedBlock:
         y = pixels(F.conv2d(x, weight, bias, padding=3, groups=channels))
         shortcut = pixels(x)
         out = torch.empty_like(y)
-        size = x.shape[2] * x.shape[3]
         # GRN needs a whole sample's activations before it can go on
-        for start, stop in [(0, len(y))] if self.grn_gamma is None else [(i, i + size) for i in range(0, len(y), size)]:
-            ranges = [slice(a, min(a + self.chunk, stop)) for a in range(start, stop, self.chunk)]
-            hidden = (self.up(F.layer_norm(y[here], (channels,), None, None, EPS)) for here in ranges)
-            if self.grn_gamma is not None:
-                activations = list(hidden)
-                scale = Response(self.grn_gamma, energy(activations)).scale()
-                hidden = (activation.mul_(scale) for activation in activations)
-            for here, activation in zip(ranges, hidden):
+        size = len(y) if self.grn_gamma is None else x.shape[2] * x.shape[3]
+        for start in range(0, len(y), max(1, size)):
+            ranges = [slice(a, min(a + self.chunk, start + size)) for a in range(start, start + size, self.chunk)]
+            for here, activation in zip(ranges, self._activations(y, ranges)):
                 torch.add(shortcut[here], self.down(activation), out=out[here])
         return maps(out, x)
+
+    def _activations(self, y: Tensor, ranges: list[slice]) -> Iterator[Tensor]:
+        hidden = (self.up(F.layer_norm(y[here], y.shape[1:], None, None, EPS)) for here in ranges)
+        if self.grn_gamma is None:
+            yield from hidden
+            return
+        activations = list(hidden)
+        scale = Response(self.grn_gamma, energy(activations)).scale()
+        yield from (activation.mul_(scale) for activation in activations)

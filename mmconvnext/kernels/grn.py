@@ -7,7 +7,7 @@ so the normalized maps are never made.
 import torch
 from torch import Tensor
 
-EPS = 1e-6
+from mmconvnext.kernels.tensors import EPS
 
 
 def energy(chunks: list[Tensor]) -> Tensor:

@@ -2,10 +2,9 @@
 
 from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
-# What a block consists of where a kernel may take its place; a subclass may compute something else
-PLAIN = {'dwconv': nn.Conv2d, 'norm': nn.LayerNorm, 'pwconv1': nn.Linear, 'pwconv2': nn.Linear}
+EPS = 1e-6  # of LayerNorm and GRN in the kernels; a block with another one is computed layer by layer
 
 
 class BlockTensors(NamedTuple):
@@ -39,17 +38,3 @@ class BlockTensors(NamedTuple):
             getattr(block.grn, 'gamma', None),
             getattr(block.grn, 'beta', None),
         )
-
-
-def is_plain(block: Any) -> bool:
-    """Whether a block is as it was built: no layer replaced, parametrized or hooked, which a kernel would pass by."""
-    if nn.modules.module._has_any_global_hook():
-        return False
-    children = block._modules
-    for name, kind in PLAIN.items():
-        if type(children[name]) is not kind:
-            return False
-    return not any(
-        child._forward_hooks or child._forward_pre_hooks or child._backward_hooks or child._backward_pre_hooks
-        for child in children.values()
-    )

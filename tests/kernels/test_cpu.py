@@ -135,6 +135,50 @@ def test_a_hook_or_a_replaced_layer_is_not_passed_by(block: Block) -> None:
     assert not runs_fused(block, x)
 
 
+def patch(layer: nn.Module) -> None:
+    forward = layer.forward
+    layer.forward = lambda x: 2 * forward(x)
+
+
+ALTERATIONS = {
+    'dilated': lambda b: (setattr(b.dwconv, 'dilation', (2, 2)), setattr(b.dwconv, 'padding', (6, 6))),
+    'smaller kernel': lambda b: setattr(b, 'dwconv', nn.Conv2d(24, 24, 5, padding=2, groups=24)),
+    'reflecting': lambda b: setattr(b, 'dwconv', nn.Conv2d(24, 24, 7, padding=3, groups=24, padding_mode='reflect')),
+    'strided': lambda b: setattr(b.dwconv, 'stride', (2, 2)),
+    'without bias': lambda b: setattr(b.pwconv2, 'bias', None),
+    'eps': lambda b: setattr(b.norm, 'eps', 0.1),
+    'another activation': lambda b: setattr(b, 'grn', nn.ReLU()),
+    'no stochastic depth': lambda b: setattr(b, 'drop_path', nn.Identity()),
+    'patched': lambda b: patch(b.pwconv1),
+    'another layer': lambda b: b.add_module('adapter', nn.Identity()),
+}
+
+
+@pytest.mark.parametrize('alter', ALTERATIONS.values(), ids=ALTERATIONS)
+def test_an_altered_block_is_not_computed_as_a_plain_one(block: Block, alter) -> None:
+    x = torch.randn(1, 24, 8, 12)
+    alter(block)
+    assert not runs_fused(block, x)
+
+
+def test_a_grn_with_another_eps_is_not_computed_as_a_plain_one() -> None:
+    block = Block(24, 0.0, 0.0, True)
+    block.grn.eps = 0.1
+    assert not runs_fused(block, torch.randn(1, 24, 8, 12))
+
+
+def test_an_empty_batch_and_forward_derivatives_run_layer_by_layer(block: Block) -> None:
+    out = block(torch.randn(0, 24, 8, 12, requires_grad=True))
+    out.sum().backward()
+    assert out.shape == (0, 24, 8, 12)
+    x = torch.randn(1, 24, 8, 12)
+    _, derivative = torch.func.jvp(block, (x,), (torch.ones_like(x),))
+    assert derivative.isfinite().all()
+    with torch.autograd.forward_ad.dual_level():
+        dual = block(torch.autograd.forward_ad.make_dual(x, torch.ones_like(x)))
+        torch.testing.assert_close(torch.autograd.forward_ad.unpack_dual(dual).tangent, derivative)
+
+
 def test_an_unknown_path_is_refused() -> None:
     with pytest.raises(ValueError, match='the paths are auto, reference'), kernels.use('fastest'):  # type: ignore
         pass

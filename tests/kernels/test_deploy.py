@@ -61,10 +61,15 @@ def test_the_state_dict_stays_loadable_and_loading_undoes_it(backbone: ConvNeXt,
         assert worst(backbone(x), other(x)) < 1e-6
 
 
-@pytest.mark.parametrize('undo', [lambda b: b.train().eval(), lambda b: b.double().float(), copy.deepcopy])
-def test_what_could_change_weights_undoes_it(backbone: ConvNeXt, undo) -> None:
+CHANGES = [lambda b: b, lambda b: b.train().eval(), lambda b: b.double().float(), copy.deepcopy]
+
+
+@pytest.mark.parametrize('change', CHANGES)
+def test_changed_weights_are_seen(backbone: ConvNeXt, change) -> None:
     x = torch.randn(1, 3, 64, 96)
-    other = undo(backbone.switch_to_deploy())
+    other = change(backbone.switch_to_deploy())
+    with torch.no_grad():
+        other(x)
     with torch.no_grad():
         for parameter in other.parameters():
             parameter += 0.1
@@ -75,5 +80,47 @@ def test_what_could_change_weights_undoes_it(backbone: ConvNeXt, undo) -> None:
 
 def test_a_hooked_layer_is_refused(backbone: ConvNeXt) -> None:
     backbone.stages[1][0].pwconv1.register_forward_hook(lambda *args: None)
-    with pytest.raises(ValueError, match=r'stages\.1\.0 has a layer that was replaced, or has a hook'):
+    with pytest.raises(ValueError, match='has a hook on it'):
         backbone.switch_to_deploy()
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda b: b.stages.__setitem__(1, torch.nn.Sequential(b.stages[1])),
+        lambda b: b.stages[2].__setitem__(1, torch.nn.Identity()),
+        lambda b: setattr(b.stages[3], '0', type('Own', (type(b.stages[3][0]),), {})(16, 0.0, 1.0, False)),
+    ],
+)
+def test_a_replaced_block_is_refused(backbone: ConvNeXt, change) -> None:
+    change(backbone)
+    with pytest.raises(ValueError, match=r'stages\.\d has something else than the blocks'):
+        backbone.switch_to_deploy()
+
+
+def test_a_dtype_by_name_is_refused(backbone: ConvNeXt) -> None:
+    with pytest.raises(ValueError, match=r"dtype='bf16' must be a dtype such as torch\.bfloat16"):
+        backbone.switch_to_deploy('bf16')  # type: ignore[arg-type]
+
+
+def test_a_hook_that_comes_later_is_called(backbone: ConvNeXt) -> None:
+    seen = []
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        expected = backbone.switch_to_deploy()(x)
+        for module in (backbone.stages[0], backbone.stages[1][0], backbone.stages[2][0].pwconv2):
+            module.register_forward_hook(lambda *args: seen.append(1))
+        found = backbone(x)
+    assert len(seen) == 3
+    assert worst(found, expected) < 1e-5
+
+
+def test_autocast_and_tracing_see_the_layers(backbone: ConvNeXt) -> None:
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        expected = backbone(x)
+        found = backbone.switch_to_deploy()(x)
+    assert worst(found, expected) == 0
+    with torch.no_grad():
+        traced = torch.jit.trace(backbone, x)
+        assert worst(traced(x), backbone(x)) < 1e-5

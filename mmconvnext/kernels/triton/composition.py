@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmconvnext.kernels.grn import Response
-from mmconvnext.kernels.triton.weights import EPS, MLP
+from mmconvnext.kernels.tensors import EPS
+from mmconvnext.kernels.triton.weights import MLP
 
 
 def forward(

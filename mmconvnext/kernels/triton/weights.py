@@ -7,8 +7,6 @@ from torch import Tensor
 
 from mmconvnext.kernels.tensors import BlockTensors
 
-EPS = 1e-6  # of LayerNorm
-
 
 class MLP(NamedTuple):
     """What follows the depthwise convolution, for LayerNorm without an affine of its own.
