@@ -1,6 +1,7 @@
 """The options that training and testing share."""
 
 import argparse
+import ast
 import os
 from typing import Any
 
@@ -8,7 +9,27 @@ from mmengine.config import DictAction
 
 
 class Settings(DictAction):
-    """MMEngine's ``KEY=VALUE`` of ``--cfg-options``, with a sentence for what is none."""
+    """MMEngine's ``KEY=VALUE`` of ``--cfg-options``, with dictionaries too, and with a sentence for what is none."""
+
+    @staticmethod
+    def _parse_iterable(val: str) -> Any:
+        """Value of a setting: as Python writes it where a dictionary is in it, else as MMEngine reads it.
+
+        Raises:
+            ValueError: If it is neither.
+        """
+        if not (val.startswith('dict(') or (val.startswith(('{', '[', '(')) and '{' in val)):
+            try:
+                return DictAction._parse_iterable(val)
+            except (RecursionError, AssertionError):  # brackets that it cannot split, such as (1,2),(3,4)
+                pass
+        try:
+            return ast.literal_eval(val)
+        except (ValueError, TypeError, SyntaxError) as error:
+            raise ValueError(
+                "this is no value of Python. A dictionary is written {'name': value}, its strings in quotes, and the "
+                "whole setting once more in quotes for the shell: \"KEY={'type': 'BN', 'eps': 1e-6}\""
+            ) from error
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *rest: Any) -> None:
         """Adds the settings to those of the namespace."""
@@ -16,9 +37,12 @@ class Settings(DictAction):
             key, equals, _ = value.partition('=')
             if not (key and equals):
                 parser.error(f'--cfg-options {value}: a setting is written KEY=VALUE, such as model.backbone.arch=base')
-            if any(value.count(left) != value.count(right) for left, right in ('()', '[]')):
+            if any(value.count(left) != value.count(right) for left, right in ('()', '[]', '{}')):
                 parser.error(f'--cfg-options {value}: its brackets are not in pairs')
-        super().__call__(parser, namespace, values, *rest)
+            try:
+                super().__call__(parser, namespace, [value], *rest)
+            except ValueError as error:
+                parser.error(f'--cfg-options {value}: {error}')
 
 
 def path(text: str) -> str:

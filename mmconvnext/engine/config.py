@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.config.utils import ConfigParsingError
 
 from mmconvnext.engine.follow import find_backbone, follow_backbone, follow_in_backbone
-from mmconvnext.engine.tree import walk
+from mmconvnext.engine.tree import NodePath, look_up, walk
 
 MINI_ROOT = Path('data/mini')
 PREFIX = 'mmconvnext::'
 INSTALLED = Path(__file__).parents[1] / '.mim' / 'configs'
+DICTIONARIES = (
+    *('train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg', 'test_cfg'),
+    *('optim_wrapper', 'default_hooks', 'env_cfg', 'randomness'),
+)
 
 
 def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
@@ -23,7 +28,7 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
         ValueError: If there is no such file, an option does not fit it, or the backbone's arguments are wrong.
     """
     cfg = read_config(path)
-    set_options(cfg, as_tree(options))
+    set_options(cfg, as_tree(options, cfg))
     return cfg
 
 
@@ -34,7 +39,7 @@ def read_config(path: str | Path) -> Config:
         path: The file, or ``mmconvnext::`` and its path below the package's configs.
 
     Raises:
-        ValueError: If there is none, or if it is not the config of a model.
+        ValueError: If there is none, if it cannot be read, or if it is not the config of a model.
     """
     by_name = str(path).startswith(PREFIX)
     file = INSTALLED / str(path).removeprefix(PREFIX) if by_name else Path(path).expanduser()
@@ -47,22 +52,37 @@ def read_config(path: str | Path) -> Config:
         cfg = Config.fromfile(str(file))
     except SyntaxError as error:
         raise ValueError(f'{path} is not Python: {error}') from error
+    except (TypeError, LookupError, NameError, AttributeError, ImportError, OSError, ConfigParsingError) as error:
+        if 'cannot inherit from base' in str(error):
+            name = str(error).partition('=')[0]
+            raise ValueError(
+                f'{path}: {name} is a dictionary here and none in the config of _base_. To put it in the place of '
+                f'that one, write {name}=dict(_delete_=True, ...).'
+            ) from error
+        raise ValueError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
     if not isinstance(cfg.get('model'), ConfigDict):
         raise ValueError(f'{path} has no model=dict(...), so there is nothing to train or test.')
     return cfg
 
 
-def as_tree(options: Mapping[str, Any] | None) -> ConfigDict:
+def as_tree(options: Mapping[str, Any] | None, cfg: Config) -> ConfigDict:
     """``--cfg-options`` as a tree: ``{'model.backbone.arch': 'base'}`` as ``{'model': {'backbone': ...}}``.
+
+    Args:
+        options: By dotted name.
+        cfg: What they are for. Where it has a value that is no dictionary, a dictionary takes its place.
 
     Raises:
         ValueError: If one contradicts another.
     """
+    options = copy.deepcopy(dict(options or {}))
+    for name, value in options.items():
+        _replace_what_is_no_dictionary(value, cfg, tuple(name.split('.')))
     tree = Config()
     try:
-        tree.merge_from_dict(copy.deepcopy(dict(options or {})))
+        tree.merge_from_dict(options)
     except TypeError as error:
-        raise ValueError(f'--cfg-options contradict each other: {", ".join(options or {})}.') from error
+        raise ValueError(f'--cfg-options contradict each other: {", ".join(options)}.') from error
     return ConfigDict({key: tree[key] for key in tree})
 
 
@@ -78,8 +98,11 @@ def set_options(cfg: Config, asked: ConfigDict) -> None:
     """
     try:
         cfg.merge_from_dict(copy.deepcopy(asked))
-    except (TypeError, KeyError) as error:
+    except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f'--cfg-options does not fit the config: {error.args[0]}') from error
+    for key in DICTIONARIES:
+        if not isinstance(cfg.get(key), ConfigDict | None):
+            raise ValueError(f'{key} is {cfg[key]!r}; it must be a dictionary.')
     follow_in_backbone(cfg.model, asked.get('model'))
     follow_backbone(cfg.model, asked.get('model'))
 
@@ -145,6 +168,18 @@ def set_tta(cfg: Config) -> None:
     cfg.model.test_cfg.update(cfg.get('tta_test_cfg', {}))
     cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+
+
+def _replace_what_is_no_dictionary(value: Any, cfg: Config, path: NodePath) -> None:
+    """Marks the dictionaries of an option as MMEngine wants it where the config has a value of another kind."""
+    if not isinstance(value, dict):
+        return
+    old, parent = look_up(cfg, path), look_up(cfg, path[:-1])
+    if isinstance(old, Mapping) or (isinstance(old, list | tuple) and all(str(key).isdigit() for key in value)):
+        for key, child in value.items():
+            _replace_what_is_no_dictionary(child, cfg, (*path, str(key)))
+    elif isinstance(parent, Mapping | Config) and path[-1] in parent:
+        value['_delete_'] = True
 
 
 def _meant(file: Path, by_name: bool) -> str:

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,6 +24,28 @@ def errors_as_sentences(*kinds: type[Exception]) -> Iterator[None]:
             raise
         print(f'error: {error}', file=sys.stderr)
         sys.exit(2)
+
+
+@contextmanager
+def building(what: str) -> Iterator[None]:
+    """Turns errors by which a library refuses a part of the config into one that is a sentence.
+
+    Args:
+        what: What is built.
+
+    Raises:
+        ValueError: With the message of the error or, where it has none, the line that raised it.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, AssertionError, AttributeError) as error:
+        said = error.args[0] if error.args else ''
+        if not said:
+            raised = traceback.extract_tb(error.__traceback__)[-1]
+            said = f'{raised.line} in {os.path.basename(raised.filename)}'
+        raise ValueError(
+            f'the config cannot be built: {what}: {type(error).__name__}: {said} (MMCONVNEXT_TRACEBACK=1 shows where)'
+        ) from error
 
 
 def leave_listings_to_the_file(logger: logging.Logger) -> None:

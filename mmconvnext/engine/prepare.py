@@ -11,6 +11,7 @@ from mmengine.config import Config, ConfigDict
 from mmconvnext.checkpoints.locate import locate
 from mmconvnext.datasets.checks import check_data
 from mmconvnext.engine import config, machine
+from mmconvnext.engine.console import building
 from mmconvnext.engine.follow import check_weights
 from mmconvnext.engine.scale_down import scale_down
 
@@ -46,19 +47,21 @@ def prepare(
     if use_mini and data_root:
         raise ValueError('--mini makes its own data, so --data-root has nothing to point at; give one of the two.')
     cfg = config.read_config(path)
-    asked = config.as_tree(cfg_options)
+    asked = config.as_tree(cfg_options, cfg)
     if use_mini:
         scale_down(cfg, config.MINI_ROOT, asked)
     elif data_root:
         config.set_data_root(cfg, Path(data_root).expanduser())
-    config.set_options(cfg, asked)
+    with building('the backbone, and what follows from it'):
+        config.set_options(cfg, asked)
     work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}{"_mini" if use_mini else ""}'
     cfg.work_dir = str(Path(work_dir).expanduser())
     cfg.launcher = launcher
     if seed is not None:
-        cfg.randomness = dict(cfg.get('randomness', {}), seed=seed)
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
     cfg.run_hooks = [dict(type='ProgressBarHook')]
-    machine.adapt(cfg, amp)
+    with building('what this machine decides'):
+        machine.adapt(cfg, amp)
     return cfg
 
 
@@ -79,7 +82,8 @@ def configure_training(
             such a checkpoint, or if the work directory cannot be written to.
     """
     loaders = [name for name in ('train_dataloader', 'val_dataloader') if cfg.get(name)]
-    check_data(cfg, tuple(loaders), config.is_segmentation(cfg))
+    with building('the data'):
+        check_data(cfg, tuple(loaders), config.is_segmentation(cfg))
     _make_folder('the work directory', cfg.work_dir)
     load_from = cfg.get('load_from')
     if cfg.get('resume') and resume is None:  # by --cfg-options, as MMEngine has it
@@ -118,8 +122,8 @@ def configure_test(
     Args:
         cfg: Changed in place.
         checkpoint: Of a whole detector or segmentor; see :func:`mmconvnext.checkpoints.locate.locate`.
-        fuse: Whether to fold and pack the backbone's weights, and what to compute its blocks in: ``fp32``, ``bf16`` or
-            None.
+        fuse: What to compute the backbone's blocks in, with weights folded and packed: ``fp32`` or ``bf16``; None
+            leaves the weights as they are.
         tta: Whether to test with the config's test-time augmentation.
         out: Where to write the results: for a detector a pickle file, which takes the place of one that is there once
             it is whole; for a segmentor a folder of label maps.
@@ -132,7 +136,8 @@ def configure_test(
     segmentation = config.is_segmentation(cfg)
     if not cfg.get('test_dataloader'):
         raise ValueError('the config has no test_dataloader, so there is nothing to test on.')
-    check_data(cfg, ('test_dataloader',), segmentation)
+    with building('the data'):
+        check_data(cfg, ('test_dataloader',), segmentation)
     config.set_pretrained(cfg, 'none')  # the checkpoint holds the whole model
     cfg.load_from, cfg.resume = str(locate(checkpoint)), False
     _make_folder('the work directory', cfg.work_dir)

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
+from mmengine.registry import OPTIMIZERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmconvnext.checkpoints.errors import CheckpointError
@@ -17,6 +18,7 @@ from mmconvnext.checkpoints.locate import locate
 from mmconvnext.checkpoints.read import read_file, tensors_in
 from mmconvnext.engine import console, machine, report
 from mmconvnext.engine.prepare import latest_checkpoint
+from mmconvnext.engine.tree import look_up
 
 PICTURES = 6  # drawn after a training
 
@@ -92,14 +94,17 @@ def build_runner(cfg: Config) -> QuietRunner:
     """Builds the runner of a config of :func:`mmconvnext.engine.prepare.prepare`.
 
     Raises:
-        ValueError: If a part of the config contradicts another, or the launcher's environment is not there.
+        ValueError: If a part of the config is wrong or contradicts another, or the launcher's environment is not there.
     """
     _check_seed(cfg)
     _check_launcher(cfg.launcher)
     machine.join_processes(cfg)
-    runner = QuietRunner.from_cfg(cfg)
-    for hook in cfg.run_hooks:
-        runner.register_hook(hook)
+    if not isinstance(cfg.get('custom_hooks'), list | tuple | None):
+        raise ValueError(f'custom_hooks is {cfg.custom_hooks!r}; it must be a list.')
+    with console.building('the model, or the hooks and log around it'):
+        runner = QuietRunner.from_cfg(cfg)
+        for hook in cfg.run_hooks:
+            runner.register_hook(hook)
     for note in cfg.adapted:
         runner.logger.info(note)
     return runner
@@ -113,7 +118,11 @@ def build_trainer(cfg: Config) -> QuietRunner:
     """
     runner = build_runner(cfg)
     runner.strict = bool(cfg.resume)
-    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    kind = look_up(cfg, ('optim_wrapper', 'optimizer', 'type'))
+    if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+        raise ValueError(f'optim_wrapper.optimizer.type is {kind!r}, and no optimizer of that name is known.')
+    with console.building('the optimizer'):
+        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     return runner
 
 
@@ -166,9 +175,9 @@ def evaluate(runner: QuietRunner, *, results: str | None = None, pictures: str |
 
 
 def _check_seed(cfg: Config) -> None:
-    seed = cfg.get('randomness', {}).get('seed')
-    if seed is not None and not 0 <= seed < 2**32:
-        raise ValueError(f'the seed is {seed}; it must be a whole number from 0 to 2**32 - 1.')
+    seed = (cfg.get('randomness') or {}).get('seed')
+    if seed is not None and (type(seed) is not int or not 0 <= seed < 2**32):
+        raise ValueError(f'the seed is {seed!r}; it must be a whole number from 0 to 2**32 - 1.')
 
 
 def _check_launcher(launcher: str) -> None:

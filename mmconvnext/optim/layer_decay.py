@@ -4,8 +4,10 @@ The rules are those of the authors' detection (``layer_wise``) and segmentation 
 arXiv 2201.03545; appendix A of the paper gives the rates.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from mmengine.logging import MMLogger
 from mmengine.optim import DefaultOptimWrapperConstructor
@@ -93,21 +95,31 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 f'{", ".join(OPTIONS)}.'
             )
         self.decay_rate = cfg.get('decay_rate')
-        if not isinstance(self.decay_rate, int | float) or not 0 < self.decay_rate <= 1:
+        if not _is_number(self.decay_rate) or not 0 < self.decay_rate <= 1:
             raise ValueError(
                 f'paramwise_cfg.decay_rate={self.decay_rate!r} must be a number above 0 and at most 1, such as 0.7.'
             )
         self.decay_type = cfg.get('decay_type', 'layer_wise')
         if self.decay_type not in DECAY_TYPES:
             raise ValueError(f'paramwise_cfg.decay_type={self.decay_type!r} must be one of {", ".join(DECAY_TYPES)}.')
+        num_layers = cfg.get('num_layers')
+        if num_layers is not None and type(num_layers) is not int:
+            raise ValueError(f'paramwise_cfg.num_layers={num_layers!r} must be an integer.')
         for key, options in (cfg.get('custom_keys') or {}).items():
             if not isinstance(options, dict) or not options or set(options) - {'lr_mult', 'decay_mult'}:
                 raise ValueError(
                     f'paramwise_cfg.custom_keys[{key!r}]={options!r} must be a dictionary with lr_mult, decay_mult or '
                     'both.'
                 )
+            for name, factor in options.items():
+                if not _is_number(factor) or not 0 <= factor < math.inf:
+                    raise ValueError(
+                        f'paramwise_cfg.custom_keys[{key!r}].{name}={factor!r} must be a number of at least 0.'
+                    )
         if self.base_lr is None:
             raise ValueError('layer-wise decay scales a learning rate: give the optimizer its lr.')
+        if not _is_number(self.base_lr):
+            raise ValueError(f"the optimizer's lr={self.base_lr!r} must be a number.")
 
     def add_params(self, params: list[dict], module: nn.Module, **kwargs: object) -> None:
         """Appends one optimizer group for each pair of learning rate and weight decay.
@@ -189,6 +201,10 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 f'{layer:>5}  {scale:>9.4g}  {scale * self.base_lr:>9.3g}  {len(decayed):>7}  {decayed.count(False):>9}'
             )
         MMLogger.get_current_instance().info('\n'.join(lines))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_undecayed(name: str, param: nn.Parameter) -> bool:

@@ -44,8 +44,36 @@ def test_settings_given_twice_add_up(parser):
 
 
 @pytest.mark.parametrize(
+    ('setting', 'value'),
+    [
+        ("a={'depths':(1,2),'widths':[3, 4]}", {'depths': (1, 2), 'widths': [3, 4]}),
+        ("a=[{'type':'A','x':None},{'type':'B'}]", [{'type': 'A', 'x': None}, {'type': 'B'}]),
+        ('a={}', {}),
+        ('a=(1,2),(3,4)', ((1, 2), (3, 4))),
+        ('a=[(1,2),(x,4)]', [(1, 2), ('x', 4)]),
+        ('a=runs/{x}', 'runs/{x}'),
+    ],
+)
+def test_setting_with_a_dictionary_or_nested_brackets(parser, setting, value):
+    args = parser.parse_args(['a.py', '--cfg-options', 'b=1', setting])
+    assert args.cfg_options == {'b': 1, 'a': value}
+    assert type(args.cfg_options['a']) is type(value)
+
+
+@pytest.mark.parametrize(
     ('setting', 'words'),
-    [('foo', 'written KEY=VALUE'), ('=1', 'written KEY=VALUE'), ('a=[1', 'brackets'), ('a=(1,2', 'brackets')],
+    [
+        ('foo', 'written KEY=VALUE'),
+        ('=1', 'written KEY=VALUE'),
+        ('a=[1', 'brackets'),
+        ('a=(1,2', 'brackets'),
+        ("a={'x':1", 'brackets'),
+        ('a={x:1}', 'no value of Python'),
+        ("a=[{'x':1},y]", 'no value of Python'),
+        ('a=dict(x=1)', 'no value of Python'),
+        ('a=dict(x=(1,2),y=3)', 'A dictionary is written'),
+        ('a=f(1,2)', 'value'),
+    ],
 )
 def test_malformed_setting_is_a_sentence(parser, setting, words, capsys):
     with pytest.raises(SystemExit) as ended:

@@ -53,7 +53,18 @@ def test_config_is_found_by_its_name_in_the_package(root, monkeypatch, tmp_path)
     assert cfg.model.decode_head.type == 'UPerHead'
 
 
-@pytest.mark.parametrize(('text', 'words'), [('lr = 1', 'has no model'), ('model = dict(', 'is not Python')])
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('lr = 1', 'has no model'),
+        ('model = dict(', 'is not Python'),
+        ('model = dict(x=lr)', r'config\.py cannot be read: NameError: .*lr'),
+        ("model = dict()\nx = model['y']", r'config\.py cannot be read: KeyError: .*y'),
+        ("_base_ = 'nowhere.py'", r'config\.py cannot be read: .*nowhere\.py'),
+        ("custom_imports = dict(imports=['nowhere'])", r'config\.py cannot be read: ImportError: .*nowhere'),
+        ('import math\nmodel = math.nothing', r'config\.py cannot be read: AttributeError: .*nothing'),
+    ],
+)
 def test_file_that_is_no_config_of_a_model_is_a_sentence(tmp_path, text, words):
     path = tmp_path / 'config.py'
     path.write_text(text)
@@ -66,7 +77,46 @@ def test_options_stay_as_they_were_given(detector):
     for _ in range(2):
         assert config.load_config(detector, options).model.neck.in_channels == [8, 8, 8, 8]
     with pytest.raises(ValueError, match=r'contradict each other: train_cfg, train_cfg.max_epochs'):
-        config.as_tree({'train_cfg': 1, 'train_cfg.max_epochs': 2})
+        config.as_tree({'train_cfg': 1, 'train_cfg.max_epochs': 2}, Config())
+
+
+def test_arch_of_one_s_own_in_a_config_names_delete(detector, tmp_path):
+    path = tmp_path / 'own.py'
+    text = f'_base_ = {detector!r}\nmodel = dict(backbone=dict(arch=dict(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))))'
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r'own\.py: arch is a dictionary here .*arch=dict\(_delete_=True, \.\.\.\)'):
+        config.load_config(path)
+    path.write_text(text.replace('depths', '_delete_=True, depths'))
+    assert config.load_config(path).model.neck.in_channels == [8, 8, 8, 16]
+
+
+def test_dictionary_of_an_option_takes_the_place_of_what_is_none(detector):
+    arch = dict(depths=(1, 1, 1, 1), widths=(8, 8, 8, 16))
+    for options in ({'model.backbone.arch': arch}, {'model': dict(backbone=dict(arch=arch))}):
+        cfg = config.load_config(detector, options)
+        assert cfg.model.backbone.arch == arch
+        assert cfg.model.backbone.type == 'ConvNeXt'
+        assert cfg.model.neck.in_channels == [8, 8, 8, 16]
+    assert '_delete_' not in arch
+    cfg = config.load_config(detector, {'train_cfg': dict(max_epochs=1), 'custom': dict(x=1)})
+    assert (cfg.train_cfg.max_epochs, cfg.train_cfg.type, cfg.custom) == (1, 'EpochBasedTrainLoop', dict(x=1))
+    cfg = config.load_config(detector, {'param_scheduler': {'0': dict(end=7)}})
+    assert (cfg.param_scheduler[0].type, cfg.param_scheduler[0].end) == ('LinearLR', 7)
+    cfg = config.load_config(detector, {'param_scheduler': dict(type='ConstantLR')})
+    assert cfg.param_scheduler == dict(type='ConstantLR')
+    cfg = config.load_config(detector, {'load_from': None, 'model.backbone.init_cfg': None})
+    assert cfg.model.backbone.init_cfg is None
+
+
+@pytest.mark.parametrize('key', config.DICTIONARIES)
+def test_part_of_the_config_that_is_no_dictionary(detector, key):
+    with pytest.raises(ValueError, match=f'{key} is 3; it must be a dictionary'):
+        config.load_config(detector, {key: 3})
+
+
+def test_option_below_an_element_that_is_no_dictionary(detector):
+    with pytest.raises(ValueError, match='--cfg-options does not fit the config'):
+        config.load_config(detector, {'param_scheduler.0': 5})
 
 
 def test_data_root_moves_datasets_and_evaluators(detector):

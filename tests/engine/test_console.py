@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from mmconvnext.engine.console import errors_as_sentences, leave_listings_to_the_file
+from mmconvnext.engine.console import building, errors_as_sentences, leave_listings_to_the_file
 
 
 def test_errors_end_the_program_with_a_sentence(capsys):
@@ -12,6 +12,25 @@ def test_errors_end_the_program_with_a_sentence(capsys):
     assert capsys.readouterr().err == 'error: the arch is unknown.\n'
     with pytest.raises(KeyError), errors_as_sentences(ValueError):
         raise KeyError('a bug keeps its traceback')
+
+
+@pytest.mark.parametrize(
+    ('error', 'words'),
+    [
+        (KeyError('Foo is not known'), 'the config cannot be built: the neck: KeyError: Foo is not known '),
+        (AttributeError('no get'), 'AttributeError: no get '),
+        (TypeError(), 'TypeError: raise error in test_console.py '),
+    ],
+)
+def test_error_of_building_becomes_a_sentence(error, words):
+    with pytest.raises(ValueError, match=f'{words}.*MMCONVNEXT_TRACEBACK=1') as raised, building('the neck'):
+        raise error
+    assert raised.value.__cause__ is error
+
+
+def test_error_of_building_that_is_a_sentence_already_stays():
+    with pytest.raises(ValueError, match=r'^the arch is unknown\.$'), building('the neck'):
+        raise ValueError('the arch is unknown.')
 
 
 def test_listings_stay_in_the_file(tmp_path, capsys):

@@ -233,9 +233,9 @@ def test_optimizer_of_wrong_settings_is_refused_as_it_is_built(tmp_path):
         trainer(tmp_path, steps=1, lr=-1)
 
 
-@pytest.mark.parametrize('seed', [-1, 2**32])
+@pytest.mark.parametrize('seed', [-1, 2**32, 'abc', True])
 def test_seed_out_of_range(tmp_path, seed):
-    with pytest.raises(ValueError, match=f'the seed is {seed}; it must be a whole number from 0'):
+    with pytest.raises(ValueError, match=f'the seed is {seed!r}; it must be a whole number from 0'):
         trainer(tmp_path, steps=1, randomness=dict(seed=seed))
 
 

@@ -75,7 +75,7 @@ def schedule(root, tmp_path, monkeypatch):
 
     def scaled(config, options):
         cfg = load_config(root / f'configs/{config}.py')
-        scale_down.scale_down(cfg, tmp_path / 'mini', as_tree(options))
+        scale_down.scale_down(cfg, tmp_path / 'mini', as_tree(options, cfg))
         return cfg, *cfg.param_scheduler
 
     return scaled

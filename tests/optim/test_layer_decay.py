@@ -147,10 +147,18 @@ def test_model_without_convnext_is_an_error():
     [
         (dict(decay_rate=0), 'above 0 and at most 1'),
         (dict(decay_rate=1.5), 'above 0 and at most 1'),
+        (dict(decay_rate=True), 'above 0 and at most 1'),
         (dict(decay_type='block_wise'), 'layer_wise, stage_wise'),
         (dict(norm_decay_mult=0), 'options are decay_rate'),
         (dict(custom_keys={'head': dict(lr_multi=0.1)}), 'with lr_mult, decay_mult or both'),
         (dict(custom_keys={'head': 0.1}), 'with lr_mult, decay_mult or both'),
+        (dict(custom_keys={'head': dict(lr_mult=-1)}), "custom_keys['head'].lr_mult=-1 must be a number of at least 0"),
+        (dict(custom_keys={'head': dict(lr_mult='a')}), "custom_keys['head'].lr_mult='a' must be a number"),
+        (dict(custom_keys={'head': dict(decay_mult=float('nan'))}), "custom_keys['head'].decay_mult=nan must be"),
+        (dict(custom_keys={'head': dict(decay_mult=True)}), "custom_keys['head'].decay_mult=True must be a number"),
+        (dict(num_layers='5'), "num_layers='5' must be an integer"),
+        (dict(num_layers=5.0), 'num_layers=5.0 must be an integer'),
+        (dict(lr='abc'), "lr='abc' must be a number"),
     ],
 )
 def test_wrong_option_says_what_is_allowed(toy, paramwise, words):

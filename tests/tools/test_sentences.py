@@ -72,6 +72,30 @@ def test_training(sentence, folder, arguments, words):
 
 
 @pytest.mark.parametrize(
+    ('setting', 'words'),
+    [
+        ('optim_wrapper.optimizer.lr=abc', "lr='abc' must be a number"),
+        ('optim_wrapper.optimizer.type=Foo', "optim_wrapper.optimizer.type is 'Foo', and no optimizer"),
+        ('optim_wrapper.optimizer.foo=3', 'the config cannot be built: the optimizer: TypeError: '),
+        ('optim_wrapper.paramwise_cfg=3', 'the optimizer: TypeError: paramwise_cfg should be None or a dict'),
+        ('randomness.seed=abc', "the seed is 'abc'"),
+        ('train_dataloader=3', 'train_dataloader is 3; it must be a dictionary'),
+        ('train_dataloader.dataset=3', 'the config cannot be built: the data: TypeError'),
+        ('train_dataloader.num_workers=abc', 'the config cannot be built: what this machine decides: TypeError'),
+        ('model.type=MaskRCNNN', 'KeyError: MaskRCNNN is not in the mmdet::model registry'),
+        ('model.neck.in_channels=5', 'AssertionError: assert isinstance(in_channels, list) in fpn.py'),
+        ('model.neck=3', 'the config cannot be built: the backbone, and what follows from it: AttributeError'),
+        ('custom_hooks=3', 'custom_hooks is 3; it must be a list'),
+        ('env_cfg=3', 'env_cfg is 3; it must be a dictionary'),
+        ('model.backbone.arch=dict(depths=(1,1),widths=(1,1))', 'A dictionary is written'),
+        ("model.backbone.arch={'depths':(1,1)}", 'must hold one positive integer'),
+    ],
+)
+def test_setting_that_the_config_cannot_be_built_with(sentence, setting, words):
+    assert words in sentence('train.py', 'toy.py', '--mini', '--cfg-options', setting)
+
+
+@pytest.mark.parametrize(
     ('checkpoint', 'words'),
     [
         ('toy.py', 'neither a .pth nor a .safetensors file'),
