@@ -1,6 +1,5 @@
 # ConvNeXt V2 under V1's Mask R-CNN recipe. The V2 paper (arXiv 2301.00808) did not release its detection settings: what
-# is set here and in the other V2 detection configs is ours. MMDetection reports box AP 52.9, mask AP 46.4 for V2-B,
-# in a recipe of its own (large-scale jitter, FCMAE weights)
+# is set here and in the other V2 detection configs is ours
 _base_ = './mask_rcnn_convnext_t_3x.py'
 
 model = dict(

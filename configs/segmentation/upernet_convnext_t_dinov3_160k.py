@@ -1,5 +1,5 @@
-# DINOv3 weights, under V1's UperNet recipe; no figure is published for it. The files are given out on request: see
-# docs/checkpoints.md
+# Ours: DINOv3 weights under the UperNet recipe of V1-T, drop path included; no figure is published for it.
+# The files are given out on request: see docs/checkpoints.md
 _base_ = './upernet_convnext_t_160k.py'
 
 model = dict(

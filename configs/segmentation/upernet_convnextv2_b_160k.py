@@ -1,3 +1,4 @@
+# Ours: V1's UperNet recipe, with the drop path of 0.4 that V1-B has; no figure is published for it
 _base_ = './upernet_convnextv2_t_160k.py'
 
 model = dict(

@@ -3,7 +3,7 @@
 It makes docs/model_zoo.md, configs/metafile.yml and so what ``mim`` shows; ``tools/verify_zoo.py`` writes them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,19 +51,25 @@ class Entry:
         cfg: Its content.
         measured: What its model costs.
         weights: The backbone's pre-trained weights.
-        published: Accuracies that the authors published for this very config, by metric; empty if it is ours.
+        trained: The authors' file of the whole model, trained by this very recipe, and their figures; None if the
+            recipe is ours.
     """
 
     path: Path
     cfg: Config
     measured: Complexity
     weights: Weights
-    published: dict[str, float]
+    trained: Weights | None
 
     @property
     def name(self) -> str:
         """The file's name without its suffix."""
         return self.path.stem
+
+    @property
+    def published(self) -> Mapping[str, float]:
+        """Accuracies that the authors published for this very config, by metric."""
+        return self.trained.published if self.trained else {}
 
 
 def entries(configs: Path) -> Iterator[Entry]:
@@ -71,8 +77,7 @@ def entries(configs: Path) -> Iterator[Entry]:
     for path in sorted(p for task in ('detection', 'segmentation') for p in (configs / task).glob('*.py')):
         cfg = Config.fromfile(path)
         weights = MANIFEST[find_backbone(cfg.model).init_cfg.checkpoint]
-        trained = MANIFEST.get(path.stem)
-        yield Entry(path, cfg, measure(cfg), weights, dict(trained.published) if trained else {})
+        yield Entry(path, cfg, measure(cfg), weights, MANIFEST.get(path.stem))
 
 
 def page(zoo: list[Entry]) -> str:
@@ -82,11 +87,13 @@ def page(zoo: list[Entry]) -> str:
         'Written by `python tools/verify_zoo.py`; CI fails when it is stale. Parameters (millions) and multiply-adds '
         '(billions) are counted here, on 1280x800 with 1,000 proposals and 100 masks for detectors, and on 2048x512 '
         '(2560x640 for crops of 640) for segmentors; in brackets the published ones. AP and mIoU are those that the '
-        'authors published for the recipe, not measured here; a dash means that nothing was published for it.',
+        'authors published for the recipe, not measured here; a dash means that nothing was published for this '
+        'recipe. Figures published for the same network in another recipe are in the comment of its config.',
     ]
     for title, segmentation in (('Detection (COCO)', False), ('Segmentation (ADE20K)', True)):
         metrics = ('mIoU', 'multi-scale') if segmentation else ('box AP', 'mask AP')
-        head = ['config', 'weights', 'licence', 'params', 'MACs', 'lr', 'decay', 'layers', 'lowest lr', *metrics]
+        head = ['config', 'weights', 'licence', 'params', 'MACs', 'drop path', 'lr', 'decay', 'layers', 'lowest lr']
+        head += metrics
         rows = [_row(entry, metrics) for entry in zoo if is_segmentation(entry.cfg) == segmentation]
         table = [head, ['---'] * len(head), *rows]
         parts += [f'## {title}', '\n'.join(f'| {" | ".join(row)} |' for row in table)]
@@ -123,6 +130,8 @@ def metafile(zoo: list[Entry]) -> str:
                 dict(Task=METRIC_TASKS[metric], Dataset=dataset, Metrics={metric: value})
                 for metric, value in entry.published.items()
             ]
+        if entry.trained:
+            model['Weights'] = entry.trained.url
         models.append(model)
     head = '# Written by tools/verify_zoo.py; metrics are those that the authors published\n'
     return head + yaml.safe_dump(dict(Collections=collections, Models=models), sort_keys=False, width=120)
@@ -130,7 +139,8 @@ def metafile(zoo: list[Entry]) -> str:
 
 def _row(entry: Entry, metrics: tuple[str, ...]) -> list[str]:
     optimizer, paramwise = entry.cfg.optim_wrapper.optimizer, entry.cfg.optim_wrapper.paramwise_cfg
-    num_layers = derive_num_layers(resolve_arch(find_backbone(entry.cfg.model).arch).depths)
+    backbone = find_backbone(entry.cfg.model)
+    num_layers = derive_num_layers(resolve_arch(backbone.arch).depths)
     costs = [f'{entry.measured.params / 1e6:.1f}', f'{entry.measured.macs / 1e9:.0f}']
     if entry.name in PUBLISHED_COSTS:
         costs = [f'{ours} ({published})' for ours, published in zip(costs, PUBLISHED_COSTS[entry.name])]
@@ -139,6 +149,7 @@ def _row(entry: Entry, metrics: tuple[str, ...]) -> list[str]:
         f'`{entry.weights.name}`',
         entry.weights.licence,
         *costs,
+        str(backbone.drop_path_rate),
         f'{optimizer.lr:g}',
         f'{paramwise.decay_rate} {paramwise.decay_type}',
         str(num_layers),
