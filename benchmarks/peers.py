@@ -5,8 +5,10 @@ the peers that classify do not have. So all return the same numbers, which the b
 """
 
 import copy
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
@@ -158,6 +160,8 @@ def torchvision(ours: ConvNeXt) -> nn.Module:
 
 def mmpretrain(ours: ConvNeXt) -> nn.Module:
     """MMPretrain's backbone."""
+    # Its language models fail to import under today's transformers; none is needed here
+    sys.modules.setdefault('mmpretrain.models.multimodal', ModuleType('multimodal'))
     from mmpretrain.models.backbones.convnext import ConvNeXt as MMPretrainConvNeXt
 
     arch = dict(depths=list(ours.arch.depths), channels=list(ours.arch.widths))
