@@ -49,14 +49,12 @@ def main() -> None:
         sys.exit('error: --compile needs g++, which torch.compile calls on the CPU.')
     machine = timing.machine()
     print(', '.join(f'{key} {value}' for key, value in machine.items()))
-    results = []
     for mode in args.modes:
         for size in args.sizes:
             result = measure(args, mode, size)
-            results.append({**result, 'machine': machine})
             print_table(result)
-    if args.out:
-        timing.append(args.out, results)
+            if args.out:
+                timing.append(args.out, [{**result, 'machine': machine}])
 
 
 def measure(args: argparse.Namespace, mode: str, size: str) -> dict[str, Any]:

@@ -47,13 +47,11 @@ def main() -> None:
     args = parse_args()
     facts = timing.machine()
     print(', '.join(f'{key} {value}' for key, value in facts.items()))
-    results = []
     for mode in args.modes:
         result = measure(args, mode)
-        results.append({**result, 'machine': facts})
         print_table(result)
-    if args.out:
-        timing.append(args.out, results)
+        if args.out:
+            timing.append(args.out, [{**result, 'machine': facts}])
 
 
 def measure(args: argparse.Namespace, mode: str) -> dict[str, Any]:
