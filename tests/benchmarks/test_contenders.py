@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from benchmarks import timing
 from benchmarks.backbone import check_equal, gemm_limit, saved_activations, with_random_weights
 from benchmarks.peers import PEERS, Peer
 from mmconvnext import ConvNeXt
@@ -29,14 +30,16 @@ def test_a_contender_that_computes_something_else_is_refused() -> None:
 
 
 def test_saved_activations_are_those_of_the_formula() -> None:
-    # Stem: input, its output twice (LayerNorm's input and statistics), and so on: known for one linear layer alone
     layer = torch.nn.Linear(4, 8)
     x = torch.randn(5, 4, requires_grad=True)
     model = torch.nn.Sequential(layer, torch.nn.ReLU())
     assert saved_activations(model, x) == x.nbytes + 4 * 5 * 8  # the layer's input, and ReLU's output
 
 
-def test_the_limit_grows_with_the_pixels() -> None:
-    ours = ConvNeXt('atto')
-    small, large = (gemm_limit(ours, torch.zeros(1, 3, 64, width)) for width in (64, 1024))
-    assert large > 4 * small > 0
+def test_the_limit_is_all_products_at_the_best_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, 'interleaved', lambda ways, rounds: {name: timing.Time(1.0, 0.0) for name in ways})
+    ours = ConvNeXt(dict(depths=(1, 2, 1, 1), widths=(8, 16, 24, 32)))
+    # 8 x 16, 4 x 8, 2 x 4 and 1 x 2 pixels; two products of 2 * C * 4C operations for each pixel and block
+    operations = 16 * (128 * 8**2 + 2 * 32 * 16**2 + 8 * 24**2 + 2 * 32**2)
+    best = max(8 * pixels * width**2 for pixels, width in ((128, 8), (32, 16), (8, 24), (2, 32)))
+    assert gemm_limit(ours, torch.zeros(1, 3, 32, 64)) == pytest.approx(operations / best)
