@@ -2,8 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlsplit
@@ -154,7 +153,7 @@ def _fetch(url: str, part: Path, state: Path) -> None:
         raise OSError(f'the connection broke off at {_size(part)} of {total} bytes')
 
 
-def _validator(headers: Mapping[str, str]) -> str:
+def _validator(headers: HTTPMessage) -> str:
     """What tells this state of a file from another one in ``If-Range``; empty if nothing does (RFC 9110, 13.1.5)."""
     etag = headers.get('ETag') or ''
     return etag if etag.startswith('"') else headers.get('Last-Modified') or ''

@@ -20,6 +20,8 @@ from mmconvnext.checkpoints.stem import StemPolicy, adapt_stem
 # deviation of images, which are the config's
 OBSOLETE = ('ema_', 'data_preprocessor.')
 
+STEM_WEIGHT = 'downsample_layers.0.0.weight'
+
 # What values can be copied from as they are; those of 8 bits need a scale that is kept elsewhere
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -90,10 +92,6 @@ def fit_backbone(
 
     fit = Fit(origin=_origin(found, network, source))
     state = dict(found.state)
-    if network.in_channels not in (None, backbone.in_channels):
-        stem = 'downsample_layers.0.0.weight'
-        state[stem] = adapt_stem(state[stem], backbone.in_channels, stem_policy, source)
-        fit.notes.append(f'stem from {network.in_channels} to {backbone.in_channels} channels by {stem_policy!r}')
     if final_norm:
         state |= _output_norm_from_final(state, wanted, source)
         fit.notes.append('norm3 from the final norm')
@@ -110,7 +108,15 @@ def fit_backbone(
     there = {name.split('.')[0] for name in fit.state}
     fit.fresh = [n for n in wanted if n.startswith('norm') and n.split('.')[0] not in there]
     fit.wanted = len(wanted) - len(fit.fresh)
-    _check_tensors(fit.state, {n: t for n, t in wanted.items() if n not in fit.fresh}, source)
+    expected = {name: tensor for name, tensor in wanted.items() if name not in fit.fresh}
+    adapts = network.in_channels and network.in_channels != backbone.in_channels
+    if adapts:  # after the checks, and in the backbone's precision
+        stem = expected[STEM_WEIGHT]
+        expected[STEM_WEIGHT] = stem.new_empty((len(stem), network.in_channels, *stem.shape[2:]), device='meta')
+    fit.state = _check_tensors(fit.state, expected, source)
+    if adapts:
+        fit.state[STEM_WEIGHT] = adapt_stem(fit.state[STEM_WEIGHT], backbone.in_channels, stem_policy, source)
+        fit.notes.append(f'stem from {network.in_channels} to {backbone.in_channels} channels by {stem_policy!r}')
     return fit
 
 
@@ -160,8 +166,7 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
         fit.fresh += [name for name in rest_wanted if name not in same]
         rest = {name: tensor for name, tensor in rest.items() if name in same}
         rest_wanted = {name: tensor for name, tensor in rest_wanted.items() if name in same}
-    _check_tensors(rest, rest_wanted, source)
-    fit.state |= rest
+    fit.state |= _check_tensors(rest, rest_wanted, source)
     return fit
 
 
@@ -205,7 +210,8 @@ def _output_norm_from_final(
     return {'norm3.weight': state['norm.weight'], 'norm3.bias': state['norm.bias']}
 
 
-def _check_tensors(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> None:
+def _check_tensors(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """Returns ``state`` in the types that are wanted, in which its values are checked too."""
     missing, unexpected = wanted.keys() - state.keys(), state.keys() - wanted.keys()
     if missing or unexpected:
         faults = [f'{some(missing)} missing'] * bool(missing) + [f'{some(unexpected)} left over'] * bool(unexpected)
@@ -217,15 +223,19 @@ def _check_tensors(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], so
             f'{source} does not fit the model: {some(misshapen)} of other shapes; {name} is {tuple(state[name].shape)} '
             f'there and {tuple(wanted[name].shape)} here.'
         )
-    for name, tensor in state.items():
-        if (tensor.dtype in FLOATS) != wanted[name].is_floating_point():
-            raise CheckpointError(f'{source}: {name} is of {tensor.dtype}, not of {wanted[name].dtype}.')
+    checked = {}
+    for name, given in state.items():
+        dtype = wanted[name].dtype
+        if (given.dtype in FLOATS) != dtype.is_floating_point:
+            raise CheckpointError(f'{source}: {name} is of {given.dtype}, not of {dtype}.')
+        checked[name] = tensor = given.to(dtype)
         if not torch.isfinite(tensor).all():
             bad = int((~torch.isfinite(tensor)).sum())
             raise CheckpointError(
-                f'{source}: {bad} of the {tensor.numel()} values of {name} are NaN or infinite. The training that '
-                'wrote it had diverged, or the file is damaged.'
+                f'{source}: {bad} of the {tensor.numel()} values of {name} are NaN or infinite as {dtype}. The '
+                'training that wrote it had diverged, or the file is damaged.'
             )
+    return checked
 
 
 def _recognise_under(prefix: str, tensors: Mapping[str, Tensor], source: str) -> Found:
