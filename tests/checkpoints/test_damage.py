@@ -224,8 +224,16 @@ TENSORS = {
         r'It fits with out_indices=\(0, 1, 2\)',
     ),
     'one block too many': (
+        put('stages.1.2.dwconv.weight', torch.ones(8, 1, 7, 7)),
+        r'fits with arch={.depths.: \(1, 3,',
+    ),
+    'blocks missing before another': (
         put('stages.1.7.dwconv.weight', torch.ones(8, 1, 7, 7)),
-        r'fits with arch={.depths.: \(1, 8,',
+        r'is incomplete: all of stages.1.2, stages.1.3, stages.1.4, ... is missing',
+    ),
+    'stage missing before another': (
+        lambda s: [s.pop(n) for n in list(s) if n.startswith('stages.1.')],
+        r'is incomplete: all of stages.1.0 is missing',
     ),
     'unknown layer': (put('stages.1.0.norm2.weight', torch.ones(8)), r'but also 1 tensor \(stages.1.0.norm2.weight\)'),
     'half an output norm': (put('norm2.weight', torch.ones(12)), r'1 tensor \(norm2.bias\) missing'),
@@ -314,6 +322,22 @@ def test_stem_of_another_type_is_not_adapted(toy, version, network, save, dtype)
 def test_overlapping_stem_of_timm(backbone, save):
     peer = timm.create_model('convnext_atto_ols', num_classes=3)
     refused(backbone, save(peer.state_dict()), r'names of timm, but also 2 tensors \(stem.2.bias, stem.2.weight\)')
+
+
+@V1
+@pytest.mark.parametrize('name', ['test_convnext', 'test_convnext2'])
+def test_networks_of_timm_with_another_eps(backbone, save, name):
+    peer = timm.create_model(name)
+    assert {m.eps for m in peer.modules() if isinstance(m, nn.LayerNorm)} == {1e-5}
+    refused(backbone, save(peer.state_dict()), f'is the {name} of timm, whose norms have an eps of 1e-5')
+
+
+@V1
+def test_last_block_of_a_known_size_missing(backbone, save):
+    with torch.device('meta'):
+        shapes = {n: t.shape for n, t in ConvNeXt('nano').state_dict().items() if not n.startswith('stages.2.7.')}
+    path = save({name: torch.zeros(()).expand(shape) for name, shape in shapes.items()})
+    refused(backbone, path, r"arch={.*} in the backbone's config, unless it is an incomplete nano, without stages.2.7")
 
 
 @V1
