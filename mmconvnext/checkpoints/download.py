@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from mmconvnext.checkpoints.errors import CheckpointError
 from mmconvnext.checkpoints.manifest import MANIFEST
-from mmconvnext.checkpoints.read import HASH_IN_NAME, check_file, check_legacy_file
+from mmconvnext.checkpoints.read import AGAIN, HASH_IN_NAME, check_file, check_legacy_file
 
 TIMEOUT = 30  # seconds without a byte
 CHUNK = 1 << 20  # bytes
@@ -55,7 +55,9 @@ def download(url: str) -> Path:
                 check_legacy_file(part)
             except CheckpointError as error:
                 _discard(part, state)
-                raise CheckpointError(f'{url}: {error} What came of it was deleted.') from error
+                raise CheckpointError(
+                    f'{url}: {str(error).removesuffix(AGAIN).rstrip()} What came was deleted.'
+                ) from error
             os.replace(part, path)
             state.unlink(missing_ok=True)
     except (OSError, HTTPException) as error:

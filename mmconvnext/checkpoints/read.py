@@ -73,8 +73,8 @@ def check_file(path: Path, name: str | None = None) -> None:
         raise CheckpointError(f'{path} is empty. {AGAIN}')
     if head.lstrip().startswith(b'<'):
         raise CheckpointError(
-            f'{path} is a web page, not a checkpoint: a server sent an error or a login page in its place. Delete it, '
-            'then download it from the address of the file itself.'
+            f'{path} is a web page, not a checkpoint: a server sent an error or a login page in its place, or this '
+            f'is not the address of the file itself. {AGAIN}'
         )
     if head.startswith(b'version https://git-lfs'):
         raise CheckpointError(
