@@ -5,6 +5,7 @@ from collections import Counter
 
 from mmconvnext.checkpoints import manifest
 from mmconvnext.checkpoints.errors import CheckpointError
+from mmconvnext.checkpoints.fit import licence_of
 from mmconvnext.checkpoints.locate import locate
 from mmconvnext.checkpoints.network import read_network
 from mmconvnext.checkpoints.read import read_file, tensors_in
@@ -41,7 +42,6 @@ def inspect(checkpoint: str, allow_pickle: bool = False) -> str:
     tensors = tensors_in(read_file(path, allow_pickle), checkpoint)
     found = recognise(tensors, checkpoint)
     network = read_network(found.state)
-    weights = manifest.find(checkpoint)
     parts = Counter(name.split('.')[0] for name in found.state)
     beside = Counter(name.split('.')[0] for name in (*found.dropped, *found.beside))
     numbers = sum(tensor.numel() for tensor in found.state.values())
@@ -56,7 +56,7 @@ def inspect(checkpoint: str, allow_pickle: bool = False) -> str:
         'tensors': f'{len(found.state)}: ' + ', '.join(f'{part} {count}' for part, count in parts.items()),
         'values': f'{numbers / 1e6:.1f} M of {", ".join(dtypes)}',
         'beside': ', '.join(f'{part} {count}' for part, count in beside.items()) or 'nothing',
-        'licence': found.dialect.licence or (weights.licence if weights else 'unknown'),
+        'licence': licence_of(found, network, checkpoint) or 'unknown',
     }
     return '\n'.join(f'{name:<9}{value}' for name, value in lines.items())
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -73,10 +74,17 @@ def convert(
     left_out += sorted(homeless)
 
     result = dict(state.values())
+    again = recognise(result, source).state
+    if renamed := state.keys() - again.keys():
+        raise CheckpointError(
+            f'{source} has {some(renamed)}; with the names of {dialect.label} that would be read as '
+            f'{some(again.keys() - state.keys())}.'
+        )
     if whole:
         root = found.prefix.removesuffix('backbone.')
         result = {f'backbone.{name}': tensor for name, tensor in result.items()}
-        result |= {name.removeprefix(root): tensor for name, tensor in found.beside.items()}
+        result |= {name.removeprefix(root): tensor for name, tensor in found.beside.items() if name.startswith(root)}
+        left_out += [name for name in found.beside if not name.startswith(root)]
     return Converted(result, dialect, network, left_out)
 
 
@@ -114,7 +122,10 @@ def convert_file(
         raise CheckpointError(f'{destination} is there already; --force (force=True) replaces it.')
     tensors = tensors_in(read_file(locate(source), allow_pickle), source, key)
     converted = convert(tensors, target, source, prefix)
-    _save(converted.state, destination, converted.dialect.wrapper)
+    try:
+        _save(converted.state, destination, converted.dialect.wrapper)
+    except (OSError, RuntimeError, SafetensorError) as error:  # PyTorch and safetensors have their own for a full disk
+        raise CheckpointError(f'could not write {destination} ({error}).') from error
     line = f'{destination}: {len(converted.state)} tensors, {converted.dialect.label} {converted.network}'
     return f'{line}, {some(converted.left_out)} left out' if converted.left_out else line
 
@@ -130,13 +141,16 @@ def _check_complete(found: Found, network: Network, source: str) -> None:
     depths, widths = network.arch.depths, network.arch.widths
     if len(depths) != 4:
         raise CheckpointError(f'{source} has {len(depths)} stages; only a network of all four is converted.')
-    with torch.device('meta'):
-        backbone = ConvNeXt(
-            dict(depths=depths, widths=widths),
-            version=network.version,
-            in_channels=network.in_channels or 3,
-            layer_scale_init_value=float(network.layer_scale) if network.version == 1 else None,
-        )
+    try:
+        with torch.device('meta'):
+            backbone = ConvNeXt(
+                dict(depths=depths, widths=widths),
+                version=network.version,
+                in_channels=network.in_channels or 3,
+                layer_scale_init_value=float(network.layer_scale) if network.version == 1 else None,
+            )
+    except ValueError as error:
+        raise CheckpointError(f'{source} is {network}, which is damaged ({error}).') from error
     fit_backbone(backbone, found, source)
 
 

@@ -29,8 +29,8 @@ class Layout(NamedTuple):
 
 def _from_minkowski(kernel: Tensor) -> Tensor:
     """(k * k, C) of a depthwise or (k * k, in, out) of a full sparse convolution to (out, in, k, k), y before x."""
-    side = math.isqrt(kernel.shape[0])
-    if kernel.ndim not in (2, 3) or side**2 != kernel.shape[0]:
+    side = math.isqrt(kernel.shape[0]) if kernel.ndim else 0
+    if kernel.ndim not in (2, 3) or not kernel.numel() or side**2 != kernel.shape[0]:
         return kernel  # the check of shapes will name it
     return kernel.reshape(side, side, -1, kernel.shape[-1]).permute(3, 2, 1, 0)  # MinkowskiEngine counts x slowest
 

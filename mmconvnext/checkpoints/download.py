@@ -1,10 +1,11 @@
 """Fetches checkpoints once, into torch.hub's cache, and goes on where an earlier try broke off."""
 
+import hashlib
 import os
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from urllib.request import Request, urlopen
 
 import torch
@@ -12,7 +13,8 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from mmconvnext.checkpoints.errors import CheckpointError
-from mmconvnext.checkpoints.read import check_file
+from mmconvnext.checkpoints.manifest import MANIFEST
+from mmconvnext.checkpoints.read import AGAIN, HASH_IN_NAME, check_file, check_legacy_file
 
 TIMEOUT = 30  # seconds without a byte
 CHUNK = 1 << 20  # bytes
@@ -29,35 +31,37 @@ def cache_folder() -> Path:
 def download(url: str) -> Path:
     """Path of ``url`` in the cache. A file that is there already needs no network.
 
-    Of several processes on a machine one downloads, and the others wait for it. What a try that broke off has left is
-    kept under another name, and the next try goes on from there.
+    A published file and one whose name ends in a hash keep their names there; any other gets a hash of its address into
+    it, for many a model.safetensors is another file. Of several processes on a machine one downloads, and the others
+    wait for it. What a try that broke off has left is kept under another name, and the next try goes on from there if
+    the server says that the file is still the same.
 
     Raises:
         CheckpointError: If it cannot be downloaded, or what comes is no checkpoint.
     """
-    try:
-        path = cache_folder() / unquote(urlsplit(url).path.rsplit('/', 1)[-1])
-    except ValueError as error:
-        raise CheckpointError(f'{url} is no address ({error}).') from error
-    if path.is_file():
-        return path
-    if path == cache_folder():
-        raise CheckpointError(f'{url} names no file.')
+    path = cache_folder() / _cached_name(url)
     part = path.with_name(f'{path.name}.part')
+    state = path.with_name(f'.{path.name}.state')
     try:
+        if path.is_file():
+            return path
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f'.{path.name}.lock')):
             if path.is_file():  # another process has just finished it
                 return path
-            _fetch(url, part)
+            _fetch(url, part, state)
             try:
                 check_file(part, path.name)
+                check_legacy_file(part)
             except CheckpointError as error:
-                part.unlink()
-                raise CheckpointError(f'{url}: {error}') from error
+                _discard(part, state)
+                raise CheckpointError(
+                    f'{url}: {str(error).removesuffix(AGAIN).rstrip()} What came was deleted.'
+                ) from error
             os.replace(part, path)
+            state.unlink(missing_ok=True)
     except (OSError, HTTPException) as error:
-        kept = f' Another try goes on after {part.stat().st_size / 1e6:.1f} MB.' if part.exists() else ''
+        kept = f' Another try goes on after {_size(part) / 1e6:.1f} MB.' if _size(part) and _size(state) else ''
         raise CheckpointError(f'could not download {url} ({error}).{kept}') from error
     return path
 
@@ -95,27 +99,50 @@ def download_from_hub(name: str) -> Path:
     raise CheckpointError(f'hf-hub:{name} has none of {", ".join(HUB_FILES)} ({reason}).')
 
 
-def _fetch(url: str, part: Path) -> None:
-    """Downloads ``url`` to ``part``, from where it ends if the server can."""
-    have = part.stat().st_size if part.exists() else 0
+def _cached_name(url: str) -> str:
+    """What a download is called in the cache: never more than a file's name, and another one for another file."""
+    try:
+        name = unquote(urlsplit(url).path).rpartition('/')[2]
+        digest = hashlib.sha256(url.encode()).hexdigest()[:8]
+    except ValueError as error:
+        raise CheckpointError(f'{url!r} is no address ({error}).') from error
+    if name in ('', '.', '..') or {'\\', '\0'} & set(name):
+        raise CheckpointError(f'{url} names no file.')
+    if HASH_IN_NAME.search(name) or any(weights.url == url for weights in MANIFEST.values()):
+        return name
+    stem, dot, suffix = name.rpartition('.')
+    return f'{stem}.{digest}.{suffix}' if dot else f'{name}.{digest}'
+
+
+def _fetch(url: str, part: Path, state: Path) -> None:
+    """Downloads ``url`` to ``part``; from where it ends if ``state`` says which state of the server's file it is of."""
+    validator = state.read_text() if state.exists() else ''
+    have = _size(part) if validator else 0
     headers = {'User-Agent': 'mmconvnext'}
     if have:
-        headers['Range'] = f'bytes={have}-'
+        headers |= {'Range': f'bytes={have}-', 'If-Range': validator}
+    address = quote(url, safe="%/:=&?~#+!$,;'@()*[]")  # of letters that no address may have
     try:
-        response: HTTPResponse = urlopen(Request(url, headers=headers), timeout=TIMEOUT)
+        response: HTTPResponse = urlopen(Request(address, headers=headers), timeout=TIMEOUT)
     except HTTPError as error:
         if not have or error.code != 416:
             raise
         # Range not satisfiable: nothing is left to fetch, or the file is another one now
         if error.headers.get('Content-Range') == f'bytes */{have}':
             return
-        part.unlink()
-        return _fetch(url, part)
+        _discard(part, state)
+        return _fetch(url, part, state)
     with response:
+        now = _validator(response.headers)
         if response.status != 206:  # the whole file, from its beginning
             have = 0
+            part.unlink(missing_ok=True)  # before it is said to be of another state
+            state.write_text(now)
+        elif not response.headers.get('Content-Range', '').startswith(f'bytes {have}-') or now not in ('', validator):
+            _discard(part, state)
+            return _fetch(url, part, state)
         length = response.headers.get('Content-Length')
-        total = have + int(length) if length else None
+        total = have + int(length) if length and length.isdecimal() else None
         with (
             part.open('ab' if have else 'wb') as file,
             # disable=None: no bar where the output is not a terminal
@@ -124,5 +151,23 @@ def _fetch(url: str, part: Path) -> None:
             while chunk := response.read(CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
-    if total is not None and part.stat().st_size != total:
-        raise OSError(f'the connection broke off at {part.stat().st_size} of {total} bytes')
+    if total is not None and _size(part) != total:
+        raise OSError(f'the connection broke off at {_size(part)} of {total} bytes')
+
+
+def _validator(headers: HTTPMessage) -> str:
+    """What tells this state of a file from another one in ``If-Range``; empty if nothing does (RFC 9110, 13.1.5)."""
+    etag = headers.get('ETag') or ''
+    return etag if etag.startswith('"') else headers.get('Last-Modified') or ''
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # not there, or not a name that a file can have
+        return 0
+
+
+def _discard(*paths: Path) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)

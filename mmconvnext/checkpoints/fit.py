@@ -9,22 +9,28 @@ import torch
 from torch import Tensor, nn
 
 from mmconvnext.backbones.convnext import EPS, ConvNeXt
-from mmconvnext.backbones.sizes import Arch
+from mmconvnext.backbones.sizes import ARCHS, Arch
 from mmconvnext.checkpoints import manifest
 from mmconvnext.checkpoints.errors import CheckpointError
 from mmconvnext.checkpoints.network import Network, first, read_network
-from mmconvnext.checkpoints.recognise import Found, recognise, some
+from mmconvnext.checkpoints.recognise import Found, prefixes_of, recognise, some
 from mmconvnext.checkpoints.stem import StemPolicy, adapt_stem
 
 # What files of whole detectors hold and no model has today: copies by the EMA hook of MMCV 1, and the mean and standard
 # deviation of images, which are the config's
 OBSOLETE = ('ema_', 'data_preprocessor.')
 
+STEM_WEIGHT = 'downsample_layers.0.0.weight'
+
 # What values can be copied from as they are; those of 8 bits need a scale that is kept elsewhere
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
-# OpenCLIP's largest. Its norms have an eps of 1e-5, which no tensor tells
-XXLARGE = Arch((3, 4, 30, 3), (384, 768, 1536, 3072))
+# Networks of timm whose norms have an eps of 1e-5, which no tensor tells
+OTHER_EPS = {
+    Arch((3, 4, 30, 3), (384, 768, 1536, 3072)): 'the xxlarge ConvNeXt of OpenCLIP',
+    Arch((1, 2, 4, 2), (24, 32, 48, 64)): 'the test_convnext of timm',
+    Arch((1, 1, 1, 1), (32, 64, 96, 128)): 'the test_convnext2 of timm',
+}
 
 
 @dataclass
@@ -81,19 +87,15 @@ def fit_backbone(
         raise CheckpointError(f'adapt_stem={stem_policy!r} must be one of {", ".join(get_args(StemPolicy))}.')
     wanted = backbone.state_dict()
     network = read_network(found.state)
-    if network.arch == XXLARGE and found.dialect.name.startswith(('timm', 'openclip')):
+    if network.arch in OTHER_EPS and found.dialect.name.startswith(('timm', 'openclip')):
         raise CheckpointError(
-            f'{source} is the xxlarge ConvNeXt of OpenCLIP, whose norms have an eps of 1e-5. Here all have {EPS:.0e}, '
+            f'{source} is {OTHER_EPS[network.arch]}, whose norms have an eps of 1e-5. Here all have {EPS:.0e}, '
             'with which its outputs would be others.'
         )
     _check_network(network, read_network(wanted), source)
 
     fit = Fit(origin=_origin(found, network, source))
     state = dict(found.state)
-    if network.in_channels not in (None, backbone.in_channels):
-        stem = 'downsample_layers.0.0.weight'
-        state[stem] = adapt_stem(state[stem], backbone.in_channels, stem_policy, source)
-        fit.notes.append(f'stem from {network.in_channels} to {backbone.in_channels} channels by {stem_policy!r}')
     if final_norm:
         state |= _output_norm_from_final(state, wanted, source)
         fit.notes.append('norm3 from the final norm')
@@ -110,7 +112,15 @@ def fit_backbone(
     there = {name.split('.')[0] for name in fit.state}
     fit.fresh = [n for n in wanted if n.startswith('norm') and n.split('.')[0] not in there]
     fit.wanted = len(wanted) - len(fit.fresh)
-    _check_tensors(fit.state, {n: t for n, t in wanted.items() if n not in fit.fresh}, source)
+    expected = {name: tensor for name, tensor in wanted.items() if name not in fit.fresh}
+    adapts = network.in_channels and network.in_channels != backbone.in_channels
+    if adapts:  # after the checks, and in the backbone's precision
+        stem = expected[STEM_WEIGHT]
+        expected[STEM_WEIGHT] = stem.new_empty((len(stem), network.in_channels, *stem.shape[2:]), device='meta')
+    fit.state = _check_tensors(fit.state, expected, source)
+    if adapts:
+        fit.state[STEM_WEIGHT] = adapt_stem(fit.state[STEM_WEIGHT], backbone.in_channels, stem_policy, source)
+        fit.notes.append(f'stem from {network.in_channels} to {backbone.in_channels} channels by {stem_policy!r}')
     return fit
 
 
@@ -128,15 +138,17 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
     Raises:
         CheckpointError: If they do not fit.
     """
-    if all(name.startswith('module.') for name in tensors):
-        tensors = {name.removeprefix('module.'): tensor for name, tensor in tensors.items()}
+    backbones = {path: module for path, module in model.named_modules() if isinstance(module, ConvNeXt)}
+    if not backbones:
+        raise CheckpointError(f'{type(model).__name__} has no ConvNeXt to load {source} into.')
+    root = _root(tensors, next(iter(backbones)), source)
+    rest = {name.removeprefix(root): tensor for name, tensor in tensors.items() if name.startswith(root)}
     rest_wanted = dict(model.state_dict())
-    obsolete = [name for name in tensors if name.startswith(OBSOLETE) and name not in rest_wanted]
-    rest = {name: tensor for name, tensor in tensors.items() if name not in obsolete}
+    obsolete = [name for name in rest if name.startswith(OBSOLETE) and name not in rest_wanted]
+    rest = {name: tensor for name, tensor in rest.items() if name not in obsolete}
+    obsolete += [name for name in tensors if not name.startswith(root)]
     fit = Fit(wanted=len(rest_wanted), notes=[f'{some(obsolete, 1)} left out'] if obsolete else [])
-    for path, module in model.named_modules():
-        if not isinstance(module, ConvNeXt):
-            continue
+    for path, module in backbones.items():
         found = _recognise_under(f'{path}.', rest, source)
         part = fit_backbone(module, found, source, stem_policy='refuse' if strict else 'repeat')
         if strict and part.fresh:
@@ -147,8 +159,6 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
         fit.origin = part.origin
         rest = {name: tensor for name, tensor in rest.items() if not name.startswith(f'{path}.')}
         rest_wanted = {name: tensor for name, tensor in rest_wanted.items() if not name.startswith(f'{path}.')}
-    if not fit.state:
-        raise CheckpointError(f'{type(model).__name__} has no ConvNeXt to load {source} into.')
 
     # Files of old versions of PyTorch do not count the batches that a BatchNorm has seen, and nothing here reads that
     uncounted = [name for name in rest_wanted if name.endswith('.num_batches_tracked') and name not in rest]
@@ -160,15 +170,23 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
         fit.fresh += [name for name in rest_wanted if name not in same]
         rest = {name: tensor for name, tensor in rest.items() if name in same}
         rest_wanted = {name: tensor for name, tensor in rest_wanted.items() if name in same}
-    _check_tensors(rest, rest_wanted, source)
-    fit.state |= rest
+    fit.state |= _check_tensors(rest, rest_wanted, source)
     return fit
 
 
 def _origin(found: Found, network: Network, source: str) -> str:
-    weights = manifest.find(source)
-    licence = found.dialect.licence or (weights.licence if weights else None)
+    licence = licence_of(found, network, source)
     return f'source {found.dialect.label} {network}, {f"licence {licence}" if licence else "unknown licence"}'
+
+
+def licence_of(found: Found, network: Network, source: str) -> str | None:
+    """The licence of a network's weights, as far as its names and those of its file tell."""
+    if found.dialect.licence:
+        return found.dialect.licence
+    if weights := manifest.find(source):
+        return weights.licence
+    # Of no V2 of these sizes are there weights that do not go back to the authors'
+    return 'probably CC-BY-NC 4.0 (check)' if network.version == 2 and network.size else None
 
 
 def _check_network(network: Network, wanted: Network, source: str) -> None:
@@ -190,9 +208,24 @@ def _check_network(network: Network, wanted: Network, source: str) -> None:
         settings['out_indices'] = tuple(range(stages))
     if settings:
         listed = ', '.join(f'{name}={value!r}' for name, value in settings.items())
+        cut = _cut_from(network.arch) if 'arch' in settings else None
+        doubt = f', unless it is an incomplete {cut[0]}, without {cut[1]}' if cut else ''
         raise CheckpointError(
-            f"{source} is {network}, and the backbone is {wanted}. It fits with {listed} in the backbone's config."
+            f"{source} is {network}, and the backbone is {wanted}. It fits with {listed} in the backbone's config"
+            f'{doubt}.'
         )
+
+
+def _cut_from(arch: Arch) -> tuple[str, str] | None:
+    """The first size of these widths with as many blocks or more in each stage, if ``arch`` is none, and the first
+    block that it lacks."""
+    if arch in ARCHS.values():
+        return None
+    for name, whole in ARCHS.items():
+        if whole.widths == arch.widths and all(a <= b for a, b in zip(arch.depths, whole.depths)):
+            stage = next(i for i, (a, b) in enumerate(zip(arch.depths, whole.depths)) if a < b)
+            return name, f'stages.{stage}.{arch.depths[stage]}'
+    return None
 
 
 def _output_norm_from_final(
@@ -205,7 +238,8 @@ def _output_norm_from_final(
     return {'norm3.weight': state['norm.weight'], 'norm3.bias': state['norm.bias']}
 
 
-def _check_tensors(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> None:
+def _check_tensors(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """Returns ``state`` in the types that are wanted, in which its values are checked too."""
     missing, unexpected = wanted.keys() - state.keys(), state.keys() - wanted.keys()
     if missing or unexpected:
         faults = [f'{some(missing)} missing'] * bool(missing) + [f'{some(unexpected)} left over'] * bool(unexpected)
@@ -217,15 +251,31 @@ def _check_tensors(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], so
             f'{source} does not fit the model: {some(misshapen)} of other shapes; {name} is {tuple(state[name].shape)} '
             f'there and {tuple(wanted[name].shape)} here.'
         )
-    for name, tensor in state.items():
-        if (tensor.dtype in FLOATS) != wanted[name].is_floating_point():
-            raise CheckpointError(f'{source}: {name} is of {tensor.dtype}, not of {wanted[name].dtype}.')
+    checked = {}
+    for name, given in state.items():
+        dtype = wanted[name].dtype
+        if (given.dtype in FLOATS) != dtype.is_floating_point:
+            raise CheckpointError(f'{source}: {name} is of {given.dtype}, not of {dtype}.')
+        checked[name] = tensor = given.to(dtype)
         if not torch.isfinite(tensor).all():
             bad = int((~torch.isfinite(tensor)).sum())
             raise CheckpointError(
-                f'{source}: {bad} of the {tensor.numel()} values of {name} are NaN or infinite. The training that '
-                'wrote it had diverged, or the file is damaged.'
+                f'{source}: {bad} of the {tensor.numel()} values of {name} are NaN or infinite as {dtype}. The '
+                'training that wrote it had diverged, or the file is damaged.'
             )
+    return checked
+
+
+def _root(tensors: Iterable[str], path: str, source: str) -> str:
+    """What stands before the model's own names in a file of it, such as ``model.``, if its backbone is at ``path``."""
+    prefixes = prefixes_of(tensors)
+    roots = [p.removesuffix(f'{path}.') for p in prefixes if f'.{p}'.endswith(f'.{path}.')]
+    if len(roots) > 1 and '' not in roots:
+        raise CheckpointError(
+            f'{source} holds {len(roots)} models, under {" and ".join(roots)}. Take one of them out first: '
+            f'tools/convert_checkpoint.py {source} NEW.pth --to mmconvnext --prefix {roots[0]}{path}'
+        )
+    return roots[0] if len(roots) == 1 else ''
 
 
 def _recognise_under(prefix: str, tensors: Mapping[str, Tensor], source: str) -> Found:

@@ -51,8 +51,12 @@ class Weights:
 
 
 def find(checkpoint: str) -> Weights | None:
-    """The entry of a short name, an address, or a path that ends in the file's published name."""
-    return MANIFEST.get(checkpoint) or _BY_FILE.get(PurePosixPath(checkpoint).name)
+    """The entry of a short name, as timm's copies on the hub have it too, an address, or a path that ends in the file's
+    published name."""
+    last = PurePosixPath(checkpoint).name
+    if checkpoint.startswith('hf-hub:'):
+        return MANIFEST.get(last.partition('@')[0])
+    return MANIFEST.get(checkpoint) or _BY_FILE.get(last)
 
 
 def similar(name: str) -> list[str]:

@@ -7,15 +7,16 @@ import re
 import struct
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mmconvnext.checkpoints.errors import CheckpointError
+from mmconvnext.checkpoints.errors import CheckpointError, UnsafeFileError
 
 # Where training programs keep the weights, in the order in which they count if a file has several
 WRAPPERS = (
@@ -30,6 +31,8 @@ WRAPPERS = (
 
 # torch.hub's convention. Eight digits that are a date, as in run-20240131.pth, are none
 HASH_IN_NAME = re.compile(r'-(?!(?:19|20)\d{6}\.)([0-9a-f]{8,64})\.(?:pth|pt|bin|safetensors)$')
+
+AGAIN = 'Delete it, then download it again.'  # what lies in the cache is not downloaded
 
 ZIP, PICKLE = b'PK\x03\x04', b'\x80'
 TORCH_PICKLE = bytes.fromhex('6cfc9c46f9206aa85019')  # in the first pickle of each file of PyTorch before 1.6
@@ -67,11 +70,11 @@ def check_file(path: Path, name: str | None = None) -> None:
     except OSError as error:
         raise CheckpointError(f'{path} cannot be read ({error.strerror}).') from error
     if not head:
-        raise CheckpointError(f'{path} is empty. Download it again.')
+        raise CheckpointError(f'{path} is empty. {AGAIN}')
     if head.lstrip().startswith(b'<'):
         raise CheckpointError(
-            f'{path} is a web page, not a checkpoint: a server sent an error or a login page in its place. Download it '
-            'again from the address of the file itself.'
+            f'{path} is a web page, not a checkpoint: a server sent an error or a login page in its place, or this '
+            f'is not the address of the file itself. {AGAIN}'
         )
     if head.startswith(b'version https://git-lfs'):
         raise CheckpointError(
@@ -88,10 +91,25 @@ def check_file(path: Path, name: str | None = None) -> None:
     if promised and not (digest := _sha256(path)).startswith(promised[1]):
         raise CheckpointError(
             f'{path} is not the file that its name promises: its SHA-256 is {digest[:8]}..., not {promised[1]}. It is '
-            'damaged or another one; download it again.'
+            f'damaged or another one. {AGAIN}'
         )
     if head.startswith(ZIP):
         _check_zip(path)
+    elif is_safetensors(head):
+        _check_length(path)
+
+
+def check_legacy_file(path: Path) -> None:
+    """Checks a file of PyTorch before 1.6, which has neither checksums nor its length, by reading it; no other.
+
+    Raises:
+        CheckpointError: If it is damaged. One that holds Python objects cannot be checked.
+    """
+    with path.open('rb') as file:
+        legacy = file.read(1) == PICKLE
+    if legacy:
+        with suppress(UnsafeFileError):
+            read_file(path)
 
 
 def is_safetensors(head: bytes) -> bool:
@@ -123,7 +141,7 @@ def read_file(path: Path, allow_pickle: bool = False) -> Any:
         message = str(error) or type(error).__name__
         unsafe = re.search(r'Unsupported global: GLOBAL (\S+)', message)
         if unsafe:
-            raise CheckpointError(
+            raise UnsafeFileError(
                 f'{path} holds a Python object, {unsafe[1]}. Such a file can run any code as it is read, so it was not '
                 'read. If you trust whoever made it, use allow_pickle=True in the init_cfg, or --allow-pickle of '
                 'tools/convert_checkpoint.py, which writes a file of tensors only.'
@@ -135,8 +153,7 @@ def read_file(path: Path, allow_pickle: bool = False) -> Any:
             ) from error
         reason = message.partition('WeightsUnpickler error:')[2].strip() or message
         raise CheckpointError(
-            f'{path} is damaged or cut off, or not a checkpoint of PyTorch ({reason.splitlines()[0][:120]}). Download '
-            'it again.'
+            f'{path} is damaged or cut off, or not a checkpoint of PyTorch ({reason.splitlines()[0][:120]}). {AGAIN}'
         ) from error
 
 
@@ -205,11 +222,20 @@ def _check_zip(path: Path) -> None:
                         while file.read(1 << 20):
                             pass
     except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
-        raise CheckpointError(f'{path} is damaged or cut off ({error}). Download it again.') from error
+        raise CheckpointError(f'{path} is damaged or cut off ({error}). {AGAIN}') from error
+
+
+def _check_length(path: Path) -> None:
+    """Compares the length of a safetensors file with what its header says."""
+    try:
+        with safe_open(path, 'pt'):
+            pass
+    except SafetensorError as error:
+        raise CheckpointError(f'{path} is damaged or cut off ({error}). {AGAIN}') from error
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise CheckpointError(f'{path} is damaged or cut off ({error}). Download it again.') from error
+        raise CheckpointError(f'{path} is damaged or cut off ({error}). {AGAIN}') from error

@@ -49,8 +49,8 @@ def recognise(tensors: Mapping[str, Tensor], source: str, prefix: str | None = N
     Raises:
         CheckpointError: If there is none, or several, or if it has tensors that no ConvNeXt has.
     """
-    places = {(d, p) for d in DIALECTS for name in tensors if (p := d.prefix_of(name)) is not None}
-    prefixes = sorted({p for _, p in places})
+    places = _places(tensors)
+    prefixes = prefixes_of(tensors)
     if not prefixes:
         raise CheckpointError(f'{source} {_what_else(tensors)}. {_known()}')
     if prefix is None and len(prefixes) > 1:
@@ -71,7 +71,13 @@ def recognise(tensors: Mapping[str, Tensor], source: str, prefix: str | None = N
             f'{source} has the names of {found.dialect.label}, but also {some(unknown)}, which no ConvNeXt has '
             'there. It is a variant that this package does not build, or the file is damaged.'
         )
+    _check_for_holes(found, source)
     return found
+
+
+def prefixes_of(tensors: Iterable[str]) -> list[str]:
+    """What stands before the names of each ConvNeXt in a file that holds these."""
+    return sorted({prefix for _, prefix in _places(tensors)})
 
 
 def with_dot(prefix: str) -> str:
@@ -84,6 +90,22 @@ def some(names: Iterable[str], limit: int = 3) -> str:
     names = sorted(names)
     listed = ', '.join(names[:limit])
     return f'{len(names)} tensor{"s" if len(names) > 1 else ""} ({listed}{", ..." if len(names) > limit else ""})'
+
+
+def _places(tensors: Iterable[str]) -> set[tuple[Dialect, str]]:
+    return {(d, prefix) for d in DIALECTS for name in tensors if (prefix := d.prefix_of(name)) is not None}
+
+
+def _check_for_holes(found: Found, source: str) -> None:
+    """Checks that no block is missing before another one of its stage, and no stage before another one."""
+    blocks = {(int(m[1]), int(m[2])) for name in found.state if (m := re.match(r'stages\.(\d+)\.(\d+)\.', name))}
+    before = {(i, n) for i, j in blocks for n in range(j)} | {(n, 0) for i, _ in blocks for n in range(i)}
+    if missing := sorted(before - blocks):
+        listed = ', '.join(f'stages.{i}.{j}' for i, j in missing[:3])
+        raise CheckpointError(
+            f'{source} is incomplete: all of {listed}{", ..." if len(missing) > 3 else ""} is missing (as this package '
+            'counts), and later blocks are there.'
+        )
 
 
 def _read(tensors: Mapping[str, Tensor], dialect: Dialect, prefix: str, source: str) -> tuple[Found, list[str]]:

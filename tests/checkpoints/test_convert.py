@@ -77,7 +77,7 @@ def test_nothing_is_replaced_or_half_written(network, save, tmp_path, monkeypatc
         raise OSError('No space left on device')
 
     monkeypatch.setattr(torch, 'save', full)
-    with pytest.raises(OSError, match='No space'):
+    with pytest.raises(CheckpointError, match=r'could not write .*out.pth \(No space left on device\)'):
         convert_file(source, out, 'timm', force=True)
     assert out.read_text() == 'precious'
     assert {p.name for p in tmp_path.iterdir()} == {'source.pth', 'out.pth'}
@@ -95,6 +95,28 @@ def test_output_norms_without_a_place_are_named(toy, version):
     converted = convert(ConvNeXt(toy, version=version).state_dict(), 'timm')
     assert converted.left_out == [f'norm{i}.{p}' for i in range(4) for p in ('bias', 'weight')]
     assert not convert(ConvNeXt(toy, version=version).state_dict(), 'mmpretrain').left_out
+
+
+@pytest.mark.parametrize('suffix', ['pth', 'safetensors'])
+def test_a_file_that_cannot_be_written_is_named(network, save, suffix):
+    out = f'/proc/nope/x.{suffix}'
+    with pytest.raises(CheckpointError, match=rf'could not write {out} \(.*No such file'):
+        convert_file(save({'model': network}), out, 'timm')
+
+
+def test_what_would_be_read_as_something_else_is_not_written(toy):
+    """MMPretrain has no other name for the norm of stage 3 alone than that of the norm before a classifier."""
+    state = ConvNeXt(toy, out_indices=(3,)).state_dict()
+    with pytest.raises(CheckpointError, match=r'2 tensors \(norm3.*names of MMPretrain .* read as 2 tensors \(norm\.'):
+        convert(state, 'mmpretrain')
+    assert convert(convert(state, 'hf').state, 'mmconvnext').state.keys() == state.keys()
+
+
+@pytest.mark.parametrize('target', ['mmconvnext', 'timm'])
+def test_a_stage_without_width_is_damage(network, target):
+    state = {n: t[:0] if n.startswith('stages.1.') else t for n, t in network.items()}
+    with pytest.raises(CheckpointError, match=r'the checkpoint is V. of depths .*, which is damaged'):
+        convert(state, target)
 
 
 def test_damaged_networks_are_not_converted(network, toy):

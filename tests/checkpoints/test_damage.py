@@ -14,6 +14,7 @@ from torch import nn
 
 from mmconvnext.backbones import ConvNeXt
 from mmconvnext.checkpoints import CheckpointError, convert, load_pretrained
+from mmconvnext.checkpoints.dialects import DIALECTS
 
 V1 = pytest.mark.parametrize('version', [1], indirect=True, ids=['V1'])
 
@@ -223,8 +224,16 @@ TENSORS = {
         r'It fits with out_indices=\(0, 1, 2\)',
     ),
     'one block too many': (
+        put('stages.1.2.dwconv.weight', torch.ones(8, 1, 7, 7)),
+        r'fits with arch={.depths.: \(1, 3,',
+    ),
+    'blocks missing before another': (
         put('stages.1.7.dwconv.weight', torch.ones(8, 1, 7, 7)),
-        r'fits with arch={.depths.: \(1, 8,',
+        r'is incomplete: all of stages.1.2, stages.1.3, stages.1.4, ... is missing',
+    ),
+    'stage missing before another': (
+        lambda s: [s.pop(n) for n in list(s) if n.startswith('stages.1.')],
+        r'is incomplete: all of stages.1.0 is missing',
     ),
     'unknown layer': (put('stages.1.0.norm2.weight', torch.ones(8)), r'but also 1 tensor \(stages.1.0.norm2.weight\)'),
     'half an output norm': (put('norm2.weight', torch.ones(12)), r'1 tensor \(norm2.bias\) missing'),
@@ -255,6 +264,31 @@ TENSORS = {
         'holds stages.0.0.pwconv1.weight without its values, or as a sparse tensor',
     ),
     'meta': (put('norm.weight', torch.ones(16, device='meta')), 'holds norm.weight without its values, or as a sparse'),
+    'stem for no channels': (
+        put('downsample_layers.0.0.weight', torch.ones(4, 0, 4, 4)),
+        r'is \(4, 0, 4, 4\) there and \(4, 3, 4, 4\) here',
+    ),
+    'scalar for a kernel': (
+        put('stages.0.0.dwconv.weight', torch.tensor(1.0)),
+        r'dwconv.weight is \(\) there and \(4, 1, 7, 7\) here',
+    ),
+    'too large for float32': (
+        put('stages.0.0.norm.bias', torch.tensor([0, 1e39, 1e38, -1e300], dtype=torch.float64)),
+        '2 of the 4 values of stages.0.0.norm.bias are NaN or infinite as torch.float32',
+    ),
+    'stage that no network has': (
+        put('stages.99999999.0.dwconv.weight', torch.ones(4, 1, 7, 7)),
+        r'but also 1 tensor \(stages.99999999.0.dwconv.weight\), which no ConvNeXt has',
+    ),
+    'block that no network has': (
+        put(f'stages.0.{"9" * 5000}.dwconv.weight', torch.ones(4, 1, 7, 7)),
+        r'but also 1 tensor \(stages.0.9+.dwconv.weight\), which no ConvNeXt has',
+    ),
+    'norm that no network has': (put('norm7.weight', torch.ones(16)), r'but also 1 tensor \(norm7.weight\)'),
+    'five stages': (
+        lambda s: s.update({n.replace('s.3.', 's.4.'): t for n, t in s.items() if 's.3.' in n}),
+        r'but also \d+ tensors \(downsample_layers.4.0.bias, .*which no ConvNeXt has',
+    ),
     'two final norms': (put('norms.3.bias', torch.ones(16)), 'holds norm.bias twice, the second time as norms.3.bias'),
 }
 
@@ -265,10 +299,45 @@ def test_tensors(backbone, network, save, damage, words):
     refused(backbone, save(network), words)
 
 
+@pytest.mark.parametrize('version', [2], indirect=True, ids=['V2'])
+@pytest.mark.parametrize('shape', [(), (0, 8), (49,), (48, 8), (49, 0)], ids=str)
+def test_kernels_of_sparse_fcmae(backbone, network, save, shape):
+    fcmae = next(d for d in DIALECTS if d.name == 'fcmae')
+    state = dict(t for name, tensor in network.items() if (t := fcmae.to_theirs(name, tensor)))
+    state['encoder.stages.1.0.dwconv.kernel'] = torch.ones(shape)
+    refused(
+        backbone, save(state), rf'stages.1.0.dwconv.weight is {re.escape(str(shape))} there and \(8, 1, 7, 7\) here'
+    )
+
+
+@pytest.mark.parametrize('dtype', [torch.float8_e4m3fn, torch.int32, torch.bool])
+def test_stem_of_another_type_is_not_adapted(toy, version, network, save, dtype):
+    model = ConvNeXt(toy, version=version, in_channels=4)
+    model.before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    network['downsample_layers.0.0.weight'] = network['downsample_layers.0.0.weight'].to(dtype)
+    refused(model, save(network), rf'downsample_layers.0.0.weight is of {dtype}, not of torch.float32')
+
+
 @V1
 def test_overlapping_stem_of_timm(backbone, save):
     peer = timm.create_model('convnext_atto_ols', num_classes=3)
     refused(backbone, save(peer.state_dict()), r'names of timm, but also 2 tensors \(stem.2.bias, stem.2.weight\)')
+
+
+@V1
+@pytest.mark.parametrize('name', ['test_convnext', 'test_convnext2'])
+def test_networks_of_timm_with_another_eps(backbone, save, name):
+    peer = timm.create_model(name)
+    assert {m.eps for m in peer.modules() if isinstance(m, nn.LayerNorm)} == {1e-5}
+    refused(backbone, save(peer.state_dict()), f'is the {name} of timm, whose norms have an eps of 1e-5')
+
+
+@V1
+def test_last_block_of_a_known_size_missing(backbone, save):
+    with torch.device('meta'):
+        shapes = {n: t.shape for n, t in ConvNeXt('nano').state_dict().items() if not n.startswith('stages.2.7.')}
+    path = save({name: torch.zeros(()).expand(shape) for name, shape in shapes.items()})
+    refused(backbone, path, r"arch={.*} in the backbone's config, unless it is an incomplete nano, without stages.2.7")
 
 
 @V1

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from mmconvnext.backbones import ConvNeXt
-from mmconvnext.checkpoints import CheckpointError, convert, load_detector, load_pretrained
+from mmconvnext.checkpoints import CheckpointError, convert, convert_file, load_detector, load_pretrained
 from mmconvnext.checkpoints.fit import fit_detector
 from mmconvnext.engine.config import follow_backbone
 from tests.conftest import ROOT, TOY
@@ -142,6 +142,31 @@ def test_file_of_mmdetection_2(detector, state, save, prefix):
     assert f'{len(state)} of {len(state)} tensors, ' in report
     assert 'source official V1' in report
     assert prefix or f'{len(state) + 1} tensors (data_preprocessor.mean, ...) left out' in report
+
+
+@pytest.mark.parametrize(
+    ('root', 'beside'),
+    [('model.', 'criterion.weight'), ('module.', 'n_averaged'), ('module.model.', 'steps')],
+    ids=['Lightning', 'average of PyTorch', 'average of MMEngine'],
+)
+@pytest.mark.parametrize('strict', [True, False])
+def test_what_stands_before_a_whole_model_is_taken_off(detector, state, save, root, beside, strict):
+    file = {f'{root}{name}': tensor for name, tensor in state.items()} | {beside: torch.tensor(9)}
+    report = load_detector(detector, save({'state_dict': file}), strict=strict)
+    assert filled(detector, state)
+    assert f'{len(state)} of {len(state)} tensors, 1 tensor ({beside}) left out' in report
+
+
+def test_student_and_teacher_are_told_apart_by_conversion(detector, state, save, tmp_path):
+    file = {f'student.{name}': tensor + 1 for name, tensor in state.items()}
+    file |= {f'teacher.{name}': tensor for name, tensor in state.items()}
+    path = save({'state_dict': file})
+    with pytest.raises(CheckpointError, match=r'2 models, under student. and teacher.*--prefix student.backbone'):
+        load_detector(detector, path)
+    assert unchanged(detector)
+    assert 'left out' in convert_file(path, tmp_path / 'teacher.pth', 'mmconvnext', prefix='teacher.backbone')
+    load_detector(detector, tmp_path / 'teacher.pth')
+    assert filled(detector, state)
 
 
 def test_backbone_of_mmpretrain(detector, state, save):

@@ -76,6 +76,15 @@ def test_stem_gives_grey_images_the_same_response(toy, version, network, save, c
         torch.testing.assert_close(after, before)
 
 
+@pytest.mark.parametrize('channels', [1, 4, 9])
+def test_stem_of_a_half_precision_file_is_adapted_in_float32(toy, version, network, save, channels):
+    stem = 'downsample_layers.0.0.weight'
+    network[stem] = network[stem].bfloat16()
+    model = ConvNeXt(toy, version=version, in_channels=channels)
+    load_pretrained(model, save(network))
+    torch.testing.assert_close(model.state_dict()[stem].sum(1), network[stem].float().sum(1))
+
+
 def test_half_precision_files_load_as_the_backbones_type(backbone, network, save):
     load_pretrained(backbone, save({n: t.half() for n, t in network.items()}))
     assert backbone.stages[0][0].pwconv1.weight.dtype == torch.float32

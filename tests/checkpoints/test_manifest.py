@@ -6,7 +6,10 @@ import torch
 from mmconvnext.backbones import ARCHS, ConvNeXt
 from mmconvnext.checkpoints import MANIFEST
 from mmconvnext.checkpoints.__main__ import inspect, table
+from mmconvnext.checkpoints.fit import licence_of
 from mmconvnext.checkpoints.manifest import find
+from mmconvnext.checkpoints.network import read_network
+from mmconvnext.checkpoints.recognise import recognise
 
 SERVER = 'https://dl.fbaipublicfiles.com/convnext/'
 
@@ -55,6 +58,22 @@ def test_every_published_file_is_there():
         assert sum(name.endswith(f'.{tag}') for name in MANIFEST) == count
     assert sum('fcmae_ft_in22k' in name for name in MANIFEST) == 10
     assert sum('_convnext_' in name for name in MANIFEST) == 13  # detectors and segmentors
+
+
+@pytest.mark.parametrize(
+    ('checkpoint', 'version', 'arch', 'licence'),
+    [
+        ('hf-hub:timm/convnextv2_tiny.fcmae_ft_in1k', 2, 'tiny', 'CC-BY-NC 4.0'),
+        ('hf-hub:timm/convnext_tiny.dinov3_lvd1689m@main', 1, 'tiny', 'DINOv3 License'),
+        ('hf-hub:facebook/convnextv2-tiny-1k-224', 2, 'tiny', 'probably CC-BY-NC 4.0 (check)'),
+        ('hf-hub:org/convnext-tiny', 1, 'tiny', None),
+        ('work_dirs/mask_rcnn_convnext_t_3x', 1, 'tiny', None),
+    ],
+)
+def test_licences_of_copies(checkpoint, version, arch, licence):
+    with torch.device('meta'):
+        found = recognise(ConvNeXt(arch, version=version).state_dict(), checkpoint)
+    assert licence_of(found, read_network(found.state), checkpoint) == licence
 
 
 def test_table_has_a_line_for_each():
