@@ -50,6 +50,7 @@ def read_config(path: str | Path) -> Config:
         )
     try:
         cfg = Config.fromfile(str(file))
+        model = cfg.get('model')  # a lazy config is resolved when it is asked for
     except SyntaxError as error:
         raise ValueError(f'{path} is not Python: {error}') from error
     except (TypeError, LookupError, NameError, AttributeError, ImportError, OSError, ConfigParsingError) as error:
@@ -60,7 +61,7 @@ def read_config(path: str | Path) -> Config:
                 f'that one, write {name}=dict(_delete_=True, ...).'
             ) from error
         raise ValueError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
-    if not isinstance(cfg.get('model'), ConfigDict):
+    if not isinstance(model, ConfigDict):
         raise ValueError(f'{path} has no model=dict(...), so there is nothing to train or test.')
     return cfg
 

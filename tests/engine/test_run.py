@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from mmconvnext.backbones import ConvNeXt
 from mmconvnext.checkpoints import CheckpointError, convert
@@ -91,6 +91,8 @@ def test_a_file_that_runs_code_is_refused(runner, state, path, tmp_path):
     assert not (tmp_path / 'y').exists()
 
 
+# By name, since the original MMEngine cannot write down a config with classes in it
+@MODELS.register_module()
 class Trainee(BaseModel):
     """A backbone that learns to answer with zeros."""
 
@@ -102,6 +104,7 @@ class Trainee(BaseModel):
         return {'loss': sum(output.square().mean() for output in self.backbone(inputs))}
 
 
+@DATASETS.register_module()
 class Images:
     """Two images of noise."""
 
@@ -116,12 +119,12 @@ def trainer(work_dir, *, steps, checkpoint=None, by_epoch=False, lr=1e-3, **othe
     length = dict(max_epochs=steps // 2) if by_epoch else dict(max_iters=steps)
     loader = dict(
         batch_size=1,
-        dataset=dict(type=Images),
+        dataset=dict(type='Images'),
         sampler=dict(type='DefaultSampler' if by_epoch else 'InfiniteSampler', shuffle=True),
         collate_fn=dict(type='default_collate'),
     )
     cfg = dict(
-        model=dict(type=Trainee),
+        model=dict(type='Trainee'),
         work_dir=str(work_dir),
         experiment_name=f'{work_dir.name}-{len(list(work_dir.glob("*")))}',
         launcher='none',
