@@ -8,7 +8,6 @@ kind of kernel, and memory.
 
 import argparse
 import copy
-import json
 import re
 import subprocess
 import sys
@@ -92,8 +91,7 @@ def main() -> None:
             result = {**measure(args, mode, size), 'machine': here}
             print_table(result)
             if args.out:
-                known = json.loads(args.out.read_text()) if args.out.is_file() else []
-                args.out.write_text(json.dumps([*known, result], indent=1) + '\n')
+                timing.append(args.out, [result])
 
 
 def machine() -> dict[str, Any]:

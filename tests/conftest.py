@@ -16,7 +16,7 @@ from mmconvnext.kernels.choice import HAS_TRITON
 # are imported in that state, before other packages import Triton
 if HAS_TRITON and not torch.cuda.is_available():
     os.environ['TRITON_INTERPRET'] = '1'
-    import mmconvnext.kernels.triton.passes  # noqa: F401
+    import mmconvnext.kernels.triton.passes  # noqa: F401  for what importing it defines
 
     del os.environ['TRITON_INTERPRET']
 

@@ -108,7 +108,7 @@ def check_legacy_file(path: Path) -> None:
     with path.open('rb') as file:
         legacy = file.read(1) == PICKLE
     if legacy:
-        with suppress(UnsafeFileError):
+        with suppress(UnsafeFileError):  # left to the loading, where the user can allow it
             read_file(path)
 
 

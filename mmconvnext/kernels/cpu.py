@@ -40,7 +40,7 @@ def block(x: Tensor, tensors: BlockTensors, sample_scales: Tensor | None = None)
 class _Block(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, sample_scales: Tensor | None, keep: bool, *flat: Tensor | None) -> Tensor:
-        t = BlockTensors(*flat)  # type: ignore[arg-type]
+        t = BlockTensors(*flat)  # type: ignore[arg-type]  # autograd passes them one by one
         y = F.conv2d(x, t.dw_weight, t.dw_bias, padding=3, groups=x.shape[1])
         x_pixels, y_pixels = pixels(x), pixels(y)
         out = torch.empty_like(x_pixels)

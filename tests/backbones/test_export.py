@@ -67,13 +67,16 @@ def test_symbolic_trace_keeps_the_check_of_the_input(model):
         graph(torch.randn(1, 3, 31, 96))
 
 
+ONNX = 'ONNX is what a user may export to; the tests do not install its packages'
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('dynamo', [True, False])
 def test_onnx_of_any_size(model, dynamo, tmp_path):
-    pytest.importorskip('onnx')
-    runtime = pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnx', reason=ONNX)
+    runtime = pytest.importorskip('onnxruntime', reason=ONNX)
     if dynamo:
-        pytest.importorskip('onnxscript')
+        pytest.importorskip('onnxscript', reason=ONNX)
         options = dict(dynamic_shapes=dynamic_shapes())
     else:
         options = dict(input_names=['x'], dynamic_axes={'x': {0: 'batch', 2: 'height', 3: 'width'}})

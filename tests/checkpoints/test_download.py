@@ -298,7 +298,7 @@ def test_misspelt_names_get_a_suggestion(server):
 @contextmanager
 def hub(monkeypatch, files):
     """A Hugging Face hub that has these files."""
-    errors = pytest.importorskip('huggingface_hub.errors')
+    errors = pytest.importorskip('huggingface_hub.errors', reason='the hub extra is not installed')
     asked = []
 
     def hf_hub_download(repository, file, revision=None):
@@ -327,7 +327,7 @@ def test_hub(monkeypatch, toy, save):
 
 def test_hub_without_network(monkeypatch, toy, save):
     """A file of any of the names may be in the cache; none is the fault of the repository."""
-    errors = pytest.importorskip('huggingface_hub.errors')
+    errors = pytest.importorskip('huggingface_hub.errors', reason='the hub extra is not installed')
     path = save(ConvNeXt(toy).state_dict(), 'pytorch_model.bin')
 
     def hf_hub_download(repository, file, revision=None):

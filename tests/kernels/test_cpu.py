@@ -193,5 +193,5 @@ def test_an_empty_batch_and_forward_derivatives_run_layer_by_layer(block: Block)
 
 
 def test_an_unknown_path_is_refused() -> None:
-    with pytest.raises(ValueError, match='the paths are auto, reference'), kernels.use('fastest'):  # type: ignore
+    with pytest.raises(ValueError, match='the paths are auto, reference'), kernels.use('fastest'):
         pass

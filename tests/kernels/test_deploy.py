@@ -100,7 +100,7 @@ def test_a_replaced_block_is_refused(backbone: ConvNeXt, change) -> None:
 
 def test_a_dtype_by_name_is_refused(backbone: ConvNeXt) -> None:
     with pytest.raises(ValueError, match=r"dtype='bf16' must be a dtype such as torch\.bfloat16"):
-        backbone.switch_to_deploy('bf16')  # type: ignore[arg-type]
+        backbone.switch_to_deploy('bf16')
 
 
 def test_a_hook_that_comes_later_is_called(backbone: ConvNeXt) -> None:

@@ -157,7 +157,7 @@ def test_deterministic_mode_runs_the_same_kernels(block: Block, x: torch.Tensor)
 
 
 def test_unknown_choices_are_refused() -> None:
-    with pytest.raises(ValueError, match='memory is one of speed, balanced, min'), kernels.use('triton', 'all'):  # type: ignore
+    with pytest.raises(ValueError, match='memory is one of speed, balanced, min'), kernels.use('triton', 'all'):
         pass
 
 
