@@ -129,6 +129,8 @@ def build_trainer(cfg: Config) -> QuietRunner:
 def train(runner: QuietRunner) -> dict[str, float]:
     """Trains, evaluates on the way as the config says, and leaves curves and pictures in the work directory.
 
+    Processes that worked together part at the end.
+
     Args:
         runner: From :func:`build_trainer`.
 
@@ -151,11 +153,12 @@ def train(runner: QuietRunner) -> dict[str, float]:
             pictures=f'{pictures[0].parent}/ ({len(pictures)}: ground truth left, result right)' if pictures else None,
             weights=latest_checkpoint(folder),
         )
+    machine.part_processes(runner)
     return metrics
 
 
 def evaluate(runner: QuietRunner, *, results: str | None = None, pictures: str | None = None) -> dict[str, float]:
-    """Evaluates a checkpoint.
+    """Evaluates a checkpoint. Processes that worked together part at the end.
 
     Args:
         runner: From :func:`build_runner`, of a config that ``configure_test`` has completed.
@@ -171,6 +174,7 @@ def evaluate(runner: QuietRunner, *, results: str | None = None, pictures: str |
     metrics = runner.test()
     if is_main_process():
         _say(metrics, results=results, pictures=pictures, log=runner.log_dir)
+    machine.part_processes(runner)
     return metrics
 
 
