@@ -20,6 +20,8 @@ from mmconvnext.kernels.linear import affine
 from mmconvnext.kernels.tensors import EPS, BlockTensors
 
 CHUNK = 1024  # pixels
+# Of a sample, for each channel, from which on GRN goes into the weights behind it rather than onto its pixels
+PIXELS_WORTH_FOLDING = 2
 
 # Of pixels in a row: the first one, and the one after the last
 Range = tuple[int, int]
@@ -43,7 +45,9 @@ class _Block(torch.autograd.Function):
         t = BlockTensors(*flat)  # type: ignore[arg-type]  # autograd passes them one by one
         y = F.conv2d(x, t.dw_weight, t.dw_bias, padding=3, groups=x.shape[1])
         x_pixels, y_pixels = pixels(x), pixels(y)
-        out = torch.empty_like(x_pixels)
+        # Of large tensors the system hands out each page anew, which costs more than the sums written to them: nothing
+        # reads y's pixels again once their branch is there, unless for the pass back
+        out = torch.empty_like(x_pixels) if keep else y_pixels
         up = affine(t.w1, t.b1, len(out))
         down = affine(t.w2, t.b2, len(out))
         hidden = []
@@ -62,7 +66,10 @@ class _Block(torch.autograd.Function):
                     activations.append(F.gelu(h))
             if t.grn_gamma is not None and t.grn_beta is not None:
                 factor = Response(t.grn_gamma, energy(activations)).scale()
-                down = affine(t.w2 * factor, torch.addmv(t.b2, t.w2, t.grn_beta), samples[1] - samples[0])
+                if _folds(samples, t):
+                    down = affine(t.w2 * factor, torch.addmv(t.b2, t.w2, t.grn_beta), samples[1] - samples[0])
+                else:
+                    activations = [torch.addcmul(t.grn_beta, a, factor, out=a) for a in activations]
                 for chunk, activation in zip(chunks(samples), activations):
                     _add(x_pixels, down(activation), t.layer_scale, scale, chunk, out)
         if keep:
@@ -77,7 +84,9 @@ class _Block(torch.autograd.Function):
         grad_out = grad_out.contiguous(memory_format=torch.channels_last)
         mlp = _MLPBackward(t, pixels(y), pixels(grad_out), rest[len(BlockTensors._fields) :])
         for samples, scale in _branches(x, t, sample_scales):
-            if scale != 0:
+            if scale == 0:
+                mlp.grad_y[slice(*samples)] = 0
+            else:
                 mlp.run(samples, scale)
         grads = mlp.finish()
         grad_y = maps(mlp.grad_y, x)
@@ -97,7 +106,7 @@ class _MLPBackward:
     def __init__(self, t: BlockTensors, y: Tensor, grad_out: Tensor, hidden: list[Tensor]) -> None:
         self.t, self.y, self.grad_out = t, y, grad_out
         self.hidden = iter(hidden)
-        self.grad_y = torch.zeros_like(y)
+        self.grad_y = torch.empty_like(y)
         vectors = ('norm_weight', 'norm_bias', 'b1', 'b2', 'grn_gamma', 'grn_beta')
         self.grads = {n: torch.zeros_like(getattr(t, n)) for n in vectors if getattr(t, n) is not None}
         self.up_back = affine(t.w1.t(), None, len(y))
@@ -118,6 +127,9 @@ class _MLPBackward:
 
         activations = [F.gelu(h) for _, h in parts]
         response = Response(t.grn_gamma, energy(activations))
+        if not _folds(samples, t):
+            self._onto_pixels(parts, activations, response, scale)
+            return
         product = torch.zeros_like(t.w2)  # (C, 4C)
         for (chunk, _), activation in zip(parts, activations):
             product.addmm_(self._grad_out(chunk, scale).t(), activation)
@@ -129,6 +141,24 @@ class _MLPBackward:
         down_back = affine((t.w2 * response.scale()).t(), None, samples[1] - samples[0])
         for (chunk, h), activation in zip(parts, activations):
             self._chunk(chunk, h, down_back(self._grad_out(chunk, scale)).addcmul_(activation, factor))
+
+    def _onto_pixels(
+        self, parts: list[tuple[Range, Tensor]], activations: list[Tensor], response: Response, scale: float
+    ) -> None:
+        t, grads = self.t, self.grads
+        factor = response.scale()
+        grad_normed = []  # of what GRN gives
+        grad_factor = torch.zeros_like(factor)
+        for (chunk, _), activation in zip(parts, activations):
+            grad = self._grad_out(chunk, scale)
+            self._add_product('w2', grad, torch.addcmul(t.grn_beta, activation, factor))
+            grad_normed.append(self.down_back(grad))
+            grads['grn_beta'] += grad_normed[-1].sum(0)
+            grad_factor += (grad_normed[-1] * activation).sum(0)
+        grad_gamma, energy_factor = response.backward(grad_factor)
+        grads['grn_gamma'] += grad_gamma
+        for (chunk, h), activation, grad in zip(parts, activations, grad_normed):
+            self._chunk(chunk, h, grad.mul_(factor).addcmul_(activation, energy_factor))
 
     def finish(self) -> dict[str, Tensor]:
         """Returns the gradients by name; the depthwise convolution's are not among them."""
@@ -182,6 +212,10 @@ def chunks(samples: Range) -> Iterator[Range]:
     """Cuts a range of pixels into chunks."""
     for start in range(*samples, CHUNK):
         yield start, min(start + CHUNK, samples[1])
+
+
+def _folds(samples: Range, t: BlockTensors) -> bool:
+    return samples[1] - samples[0] >= PIXELS_WORTH_FOLDING * t.w1.shape[1]
 
 
 def _branches(x: Tensor, t: BlockTensors, sample_scales: Tensor | None) -> Iterator[tuple[Range, float]]:
