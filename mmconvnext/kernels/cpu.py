@@ -6,6 +6,7 @@ rather than asked for anew. Of a block, training keeps its input, what the depth
 into GELU: 6C numbers a pixel, where layer by layer it is 12C. The rest is computed again where it is cheap.
 """
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -123,42 +124,46 @@ class _MLPBackward:
                 grad = self._grad_out(chunk, scale)
                 self._add_product('w2', grad, F.gelu(h))
                 self._chunk(chunk, h, self.down_back(grad if t.layer_scale is None else grad * t.layer_scale))
-            return
+        elif _folds(samples, t):
+            self._grn_in_weights(parts, scale, t.grn_gamma, t.grn_beta, grad_sum)
+        else:
+            self._grn_on_pixels(parts, scale, t.grn_gamma, t.grn_beta)
 
+    def _grn_in_weights(
+        self, parts: list[tuple[Range, Tensor]], scale: float, gamma: Tensor, beta: Tensor, grad_sum: Tensor
+    ) -> None:
+        t, grads = self.t, self.grads
         activations = [F.gelu(h) for _, h in parts]
-        response = Response(t.grn_gamma, energy(activations))
-        if not _folds(samples, t):
-            self._onto_pixels(parts, activations, response, scale)
-            return
+        response = Response(gamma, energy(activations))
         product = torch.zeros_like(t.w2)  # (C, 4C)
         for (chunk, _), activation in zip(parts, activations):
             product.addmm_(self._grad_out(chunk, scale).t(), activation)
         grad_gamma, factor = response.backward(torch.einsum('ch,ch->h', product, t.w2))
         grads['grn_gamma'] += grad_gamma
         grads['grn_beta'].addmv_(t.w2.t(), grad_sum)
-        product.mul_(response.scale()).addr_(grad_sum, t.grn_beta)
+        product.mul_(response.scale()).addr_(grad_sum, beta)
         grads['w2'] = product.add_(grads['w2']) if 'w2' in grads else product
-        down_back = affine((t.w2 * response.scale()).t(), None, samples[1] - samples[0])
+        down_back = affine((t.w2 * response.scale()).t(), None, sum(len(h) for _, h in parts))
         for (chunk, h), activation in zip(parts, activations):
             self._chunk(chunk, h, down_back(self._grad_out(chunk, scale)).addcmul_(activation, factor))
 
-    def _onto_pixels(
-        self, parts: list[tuple[Range, Tensor]], activations: list[Tensor], response: Response, scale: float
-    ) -> None:
-        t, grads = self.t, self.grads
-        factor = response.scale()
-        grad_normed = []  # of what GRN gives
-        grad_factor = torch.zeros_like(factor)
+    def _grn_on_pixels(self, parts: list[tuple[Range, Tensor]], scale: float, gamma: Tensor, beta: Tensor) -> None:
+        grads = self.grads
+        activations = [F.gelu(h) for _, h in parts]
+        response = Response(gamma, energy(activations))
+        grad_scale = torch.zeros_like(gamma)
+        grads_normalized = []
         for (chunk, _), activation in zip(parts, activations):
             grad = self._grad_out(chunk, scale)
-            self._add_product('w2', grad, torch.addcmul(t.grn_beta, activation, factor))
-            grad_normed.append(self.down_back(grad))
-            grads['grn_beta'] += grad_normed[-1].sum(0)
-            grad_factor += (grad_normed[-1] * activation).sum(0)
-        grad_gamma, energy_factor = response.backward(grad_factor)
+            self._add_product('w2', grad, torch.addcmul(beta, activation, response.scale()))
+            grad_normalized = self.down_back(grad)  # (n, 4C)
+            grads['grn_beta'] += grad_normalized.sum(0)
+            grad_scale += (grad_normalized * activation).sum(0)
+            grads_normalized.append(grad_normalized)
+        grad_gamma, factor = response.backward(grad_scale)
         grads['grn_gamma'] += grad_gamma
-        for (chunk, h), activation, grad in zip(parts, activations, grad_normed):
-            self._chunk(chunk, h, grad.mul_(factor).addcmul_(activation, energy_factor))
+        for (chunk, h), activation, grad in zip(parts, activations, grads_normalized):
+            self._chunk(chunk, h, grad.mul_(response.scale()).addcmul_(activation, factor))
 
     def finish(self) -> dict[str, Tensor]:
         """Returns the gradients by name; the depthwise convolution's are not among them."""
@@ -208,10 +213,12 @@ def maps(x: Tensor, like: Tensor) -> Tensor:
     return x.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
-def chunks(samples: Range) -> Iterator[Range]:
-    """Cuts a range of pixels into chunks."""
-    for start in range(*samples, CHUNK):
-        yield start, min(start + CHUNK, samples[1])
+def chunks(samples: Range, most: int = CHUNK) -> list[Range]:
+    """Cuts a range of pixels into even chunks of at most so many."""
+    start, stop = samples
+    count = -(-(stop - start) // most)
+    cuts = [start + (stop - start) * i // count for i in range(count + 1)]
+    return list(itertools.pairwise(cuts))
 
 
 def _folds(samples: Range, t: BlockTensors) -> bool:
