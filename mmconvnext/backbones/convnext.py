@@ -18,8 +18,8 @@ from torch.utils.checkpoint import checkpoint
 from mmconvnext.backbones import arguments
 from mmconvnext.backbones.layers import GRN, DropPath, LayerNorm2d
 from mmconvnext.backbones.sizes import resolve_arch
-from mmconvnext.kernels import cpu
 from mmconvnext.kernels.choice import memory, runs_fused, runs_triton
+from mmconvnext.kernels.cpu import block as cpu
 from mmconvnext.kernels.deploy import DeployedStage
 from mmconvnext.kernels.tensors import BlockTensors
 from mmconvnext.kernels.triton import block as triton

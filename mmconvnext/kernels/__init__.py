@@ -4,7 +4,7 @@ The reference is the block's own ``forward`` in :mod:`mmconvnext.backbones.convn
 it, and :mod:`mmconvnext.kernels.choice` decides where a path takes its place.
 """
 
-from mmconvnext.kernels import linear
 from mmconvnext.kernels.choice import use, why_not_triton
+from mmconvnext.kernels.cpu import linear
 
 __all__ = ['linear', 'use', 'why_not_triton']

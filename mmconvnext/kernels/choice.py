@@ -86,20 +86,18 @@ def memory() -> str:
 def runs_fused(block: nn.Module, x: Tensor) -> bool:
     """Whether the fused CPU path computes this block on this input; otherwise its own layers do.
 
-    It needs float32 on the CPU, run eagerly: a tracer, compiler, transform or dispatch mode has to see the layers.
+    It needs float32 on the CPU. A tracer, exporter, transform or dispatch mode has to see the layers; compilers see one
+    operator.
     """
     return (
         _path == 'auto'
         and AUTO.get(x.device.type) == 'cpu'
-        and not torch.compiler.is_compiling()
-        and type(x) is Tensor
+        and not torch.compiler.is_exporting()
+        and not torch.jit.is_tracing()
+        and (torch.compiler.is_compiling() or not _is_watched(x))
         and x.dtype == torch.float32
         and not torch.is_autocast_enabled('cpu')
-        and not torch.jit.is_tracing()
         and x.numel() > 0
-        and not torch._C._are_functorch_transforms_active()
-        and torch._C._len_torch_dispatch_stack() == 0
-        and forward_ad._current_level < 0
         and all(parameter.dtype == torch.float32 for parameter in block.parameters())
         and is_plain(block)
     )
@@ -122,9 +120,7 @@ def why_not_triton(block: nn.Module, x: Tensor) -> str | None:
         return f'Triton {".".join(map(str, OLDEST_TRITON))} or newer is not installed.'
     if torch.compiler.is_exporting() or torch.jit.is_tracing():
         return 'An exporter has to see the layers.'
-    if not torch.compiler.is_compiling() and (
-        type(x) is not Tensor or torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack() > 0
-    ):
+    if not torch.compiler.is_compiling() and _is_watched(x):
         return 'A transform, a dispatch mode or a subclass of Tensor has to see the layers.'
     if not (INTERPRETED and x.device.type == 'cpu'):
         if x.device.type != 'cuda' or torch.version.hip is not None:
@@ -144,3 +140,12 @@ def why_not_triton(block: nn.Module, x: Tensor) -> str | None:
     if not is_plain(block):
         return 'A layer of the block was replaced, or has a hook.'
     return None
+
+
+def _is_watched(x: Tensor) -> bool:
+    return (
+        type(x) is not Tensor
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or forward_ad._current_level >= 0
+    )

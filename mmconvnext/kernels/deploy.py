@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmconvnext.kernels.cpu import chunks, maps, pixels
+from mmconvnext.kernels.cpu.linear import affine
+from mmconvnext.kernels.cpu.passes import chunks, maps, pixels
 from mmconvnext.kernels.grn import Response, energy
-from mmconvnext.kernels.linear import affine
 from mmconvnext.kernels.plain import is_plain, is_untouched
 from mmconvnext.kernels.tensors import EPS, BlockTensors
 

@@ -6,8 +6,8 @@ from torch import nn
 
 from mmconvnext import kernels
 from mmconvnext.backbones.convnext import Block
-from mmconvnext.kernels import cpu
 from mmconvnext.kernels.choice import runs_fused
+from mmconvnext.kernels.cpu import block as cpu
 from mmconvnext.kernels.tensors import BlockTensors
 
 VERSIONS = {'v1': (1.0, False), 'v1 without layer scale': (0.0, False), 'v2': (0.0, True)}

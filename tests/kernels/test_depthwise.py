@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmconvnext.kernels import depthwise
+from mmconvnext.kernels.cpu import depthwise
 
 
 # Within one tile, exactly on its edge, and one past it

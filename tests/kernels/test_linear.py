@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmconvnext.kernels.linear import affine, can_pack
+from mmconvnext.kernels.cpu.linear import affine, can_pack
 
 
 @pytest.mark.parametrize('gelu', [False, True])

@@ -1,4 +1,4 @@
-"""A whole block on the CPU, forward and backward, in chunks of pixels that stay in the cache.
+"""A whole block, forward and backward, in chunks of pixels that stay in the cache.
 
 Behind the depthwise convolution everything works on single pixels, so 1,024 of them go through LayerNorm, both linear
 layers and GELU before the next ones do: the tensors of width 4C in between stay small, and their memory is used again
@@ -7,17 +7,15 @@ into GELU: 6C numbers a pixel, where layer by layer it is 12C. The rest is compu
 """
 
 import itertools
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from mmconvnext.kernels import depthwise
+from mmconvnext.kernels.cpu import depthwise
+from mmconvnext.kernels.cpu.linear import affine
 from mmconvnext.kernels.grn import Response, energy
-from mmconvnext.kernels.linear import affine
 from mmconvnext.kernels.tensors import EPS, BlockTensors
 
 CHUNK = 1024  # pixels
@@ -28,73 +26,70 @@ PIXELS_WORTH_FOLDING = 2
 Range = tuple[int, int]
 
 
-def block(x: Tensor, tensors: BlockTensors, sample_scales: Tensor | None = None) -> Tensor:
-    """Output (B, C, H, W) of a block, channels-last and differentiable once.
+def forward(
+    x: Tensor, t: BlockTensors, sample_scales: Tensor | None, keep: bool
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Computes a block of a channels-last input.
 
-    Args:
-        x: (B, C, H, W).
-        tensors: The block's.
-        sample_scales: Stochastic depth's factor of each sample's branch, (B,). A branch with factor 0 is not computed.
+    Returns:
+        The output, what the depthwise convolution gives, and what goes into GELU in the chunks of
+        :func:`hidden_chunks`. If not ``keep``, the last is empty, and the output has the memory of the second.
     """
-    keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *tensors))
-    return _Block.apply(x.contiguous(memory_format=torch.channels_last), sample_scales, keep, *tensors)
-
-
-class _Block(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, sample_scales: Tensor | None, keep: bool, *flat: Tensor | None) -> Tensor:
-        t = BlockTensors(*flat)  # type: ignore[arg-type]  # autograd passes them one by one
-        y = F.conv2d(x, t.dw_weight, t.dw_bias, padding=3, groups=x.shape[1])
-        x_pixels, y_pixels = pixels(x), pixels(y)
-        # Of large tensors the system hands out each page anew, which costs more than the sums written to them: nothing
-        # reads y's pixels again once their branch is there, unless for the pass back
-        out = torch.empty_like(x_pixels) if keep else y_pixels
-        up = affine(t.w1, t.b1, len(out))
-        down = affine(t.w2, t.b2, len(out))
-        hidden = []
-        for samples, scale in _branches(x, t, sample_scales):
-            if scale == 0:
-                out[slice(*samples)] = x_pixels[slice(*samples)]
-                continue
-            activations = []
-            for chunk in chunks(samples):
-                h = up(F.layer_norm(y_pixels[slice(*chunk)], x.shape[1:2], t.norm_weight, t.norm_bias, EPS))
-                if keep:
-                    hidden.append(h)
-                if t.grn_gamma is None:
-                    _add(x_pixels, down(F.gelu(h)), t.layer_scale, scale, chunk, out)
-                else:
-                    activations.append(F.gelu(h))
-            if t.grn_gamma is not None and t.grn_beta is not None:
-                factor = Response(t.grn_gamma, energy(activations)).scale()
-                if _folds(samples, t):
-                    down = affine(t.w2 * factor, torch.addmv(t.b2, t.w2, t.grn_beta), samples[1] - samples[0])
-                else:
-                    activations = [torch.addcmul(t.grn_beta, a, factor, out=a) for a in activations]
-                for chunk, activation in zip(chunks(samples), activations):
-                    _add(x_pixels, down(activation), t.layer_scale, scale, chunk, out)
-        if keep:
-            ctx.save_for_backward(x, y, sample_scales, *flat, *hidden)
-        return maps(out, x)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-        x, y, sample_scales, *rest = ctx.saved_tensors
-        t = BlockTensors(*rest[: len(BlockTensors._fields)])
-        grad_out = grad_out.contiguous(memory_format=torch.channels_last)
-        mlp = _MLPBackward(t, pixels(y), pixels(grad_out), rest[len(BlockTensors._fields) :])
-        for samples, scale in _branches(x, t, sample_scales):
-            if scale == 0:
-                mlp.grad_y[slice(*samples)] = 0
+    y = F.conv2d(x, t.dw_weight, t.dw_bias, padding=3, groups=x.shape[1])
+    x_pixels, y_pixels = pixels(x), pixels(y)
+    # Of large tensors the system hands out each page anew, which costs more than the sums written to them: nothing
+    # reads y's pixels again once their branch is there, unless for the pass back
+    out = torch.empty_like(x_pixels) if keep else y_pixels
+    up = affine(t.w1, t.b1, len(out))
+    down = affine(t.w2, t.b2, len(out))
+    hidden = []
+    for samples, scale in _branches(x, t, sample_scales):
+        if scale == 0:
+            out[slice(*samples)] = x_pixels[slice(*samples)]
+            continue
+        activations = []
+        for chunk in chunks(samples):
+            h = up(F.layer_norm(y_pixels[slice(*chunk)], x.shape[1:2], t.norm_weight, t.norm_bias, EPS))
+            if keep:
+                hidden.append(h)
+            if t.grn_gamma is None:
+                _add(x_pixels, down(F.gelu(h)), t.layer_scale, scale, chunk, out)
             else:
-                mlp.run(samples, scale)
-        grads = mlp.finish()
-        grad_y = maps(mlp.grad_y, x)
-        grads['dw_weight'] = depthwise.weight_gradient(x, grad_y)
-        grads['dw_bias'] = mlp.grad_y.sum(0)
-        grad_x = depthwise.input_gradient(grad_y, t.dw_weight).add_(grad_out)
-        return grad_x, None, None, *(grads.get(name) for name in BlockTensors._fields)
+                activations.append(F.gelu(h))
+        if t.grn_gamma is not None and t.grn_beta is not None:
+            factor = Response(t.grn_gamma, energy(activations)).scale()
+            if _folds(samples, t):
+                down = affine(t.w2 * factor, torch.addmv(t.b2, t.w2, t.grn_beta), samples[1] - samples[0])
+            else:
+                activations = [torch.addcmul(t.grn_beta, a, factor, out=a) for a in activations]
+            for chunk, activation in zip(chunks(samples), activations):
+                _add(x_pixels, down(activation), t.layer_scale, scale, chunk, out)
+    return maps(out, x), y, hidden
+
+
+def backward(
+    grad_out: Tensor, x: Tensor, y: Tensor, hidden: Iterable[Tensor], t: BlockTensors, sample_scales: Tensor | None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Gradients of a block's input, and of its tensors by name, from what :func:`forward` returned."""
+    grad_out = grad_out.contiguous(memory_format=torch.channels_last)
+    mlp = _MLPBackward(t, pixels(y), pixels(grad_out), hidden)
+    for samples, scale in _branches(x, t, sample_scales):
+        if scale == 0:
+            mlp.grad_y[slice(*samples)] = 0
+        else:
+            mlp.run(samples, scale)
+    grads = mlp.finish()
+    grad_y = maps(mlp.grad_y, x)
+    grads['dw_weight'] = depthwise.weight_gradient(x, grad_y)
+    grads['dw_bias'] = mlp.grad_y.sum(0)
+    return depthwise.input_gradient(grad_y, t.dw_weight).add_(grad_out), grads
+
+
+def hidden_chunks(x: Tensor, t: BlockTensors, sample_scales: Tensor | None) -> Iterator[Range]:
+    """The ranges of pixels in whose chunks a block's hidden layer is computed."""
+    for samples, scale in _branches(x, t, sample_scales):
+        if scale != 0:
+            yield from chunks(samples)
 
 
 class _MLPBackward:
@@ -104,7 +99,7 @@ class _MLPBackward:
     is V2's and 1 in V1. One product, gradient times activation, gives the gradients of w2, layer scale and response.
     """
 
-    def __init__(self, t: BlockTensors, y: Tensor, grad_out: Tensor, hidden: list[Tensor]) -> None:
+    def __init__(self, t: BlockTensors, y: Tensor, grad_out: Tensor, hidden: Iterable[Tensor]) -> None:
         self.t, self.y, self.grad_out = t, y, grad_out
         self.hidden = iter(hidden)
         self.grad_y = torch.empty_like(y)

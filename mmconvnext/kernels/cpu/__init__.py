@@ -1,0 +1,1 @@
+"""A block on the CPU: `block` is the entry, `passes` the computation, `ops` what compilers see of it."""
