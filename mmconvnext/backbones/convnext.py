@@ -54,7 +54,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Adds the branch's output to (B, C, H, W)."""
         if runs_fused(self, x):  # the same, faster
-            return cpu.block(x, BlockTensors.of(self), self.drop_path.sample_scales(x))
+            return cpu.block(x, BlockTensors.of(self), self.drop_path.sample_scales(x), memory())
         if runs_triton(self, x):  # likewise, on a GPU
             return triton.block(x, BlockTensors.of(self), self.drop_path.sample_scales(x), memory())
         shortcut = x

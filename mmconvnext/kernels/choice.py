@@ -59,8 +59,9 @@ def use(path: Path, memory: Memory | None = None) -> Iterator[None]:
 
     Args:
         path: How to compute.
-        memory: What the Triton kernels keep of a block for the pass back, ``speed``, ``balanced`` or ``min``: see
-            :func:`mmconvnext.kernels.triton.block.block`. By default what it was, at first ``balanced``.
+        memory: What training keeps of a block for the pass back, ``speed``, ``balanced`` or ``min``: see
+            :func:`mmconvnext.kernels.cpu.block.block` and :func:`mmconvnext.kernels.triton.block.block`. By default
+            what it was, at first ``balanced``.
 
     Raises:
         ValueError: If there is no such path or choice.
@@ -79,7 +80,7 @@ def use(path: Path, memory: Memory | None = None) -> Iterator[None]:
 
 
 def memory() -> str:
-    """What the Triton kernels keep for the pass back."""
+    """What the kernels keep for the pass back."""
     return _memory
 
 

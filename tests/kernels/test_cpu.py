@@ -1,13 +1,16 @@
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.backends.common import aot_autograd
 
 from mmconvnext import kernels
 from mmconvnext.backbones.convnext import Block
 from mmconvnext.kernels.choice import runs_fused
 from mmconvnext.kernels.cpu import block as cpu
+from mmconvnext.kernels.cpu import ops
 from mmconvnext.kernels.tensors import BlockTensors
 
 VERSIONS = {'v1': (1.0, False), 'v1 without layer scale': (0.0, False), 'v2': (0.0, True)}
@@ -24,7 +27,7 @@ def block(request: pytest.FixtureRequest) -> Block:
     return block
 
 
-def results(block: Block, x: torch.Tensor, path: str) -> list[torch.Tensor]:
+def results(block: nn.Module, x: torch.Tensor, path: str) -> list[torch.Tensor]:
     """Output, gradient of the input, and of every parameter."""
     torch.manual_seed(1)  # of stochastic depth
     x = x.clone().requires_grad_()
@@ -47,6 +50,46 @@ def test_outputs_and_gradients_are_those_of_the_layers(block: Block, shape: tupl
     x = torch.randn(shape)
     assert runs_fused(block, x)
     assert_close(results(block, x, 'auto'), results(block.double(), x.double(), 'reference'), 1e-5)
+
+
+@pytest.mark.parametrize('shape', [(2, 24, 5, 7), (2, 24, 53, 61)])
+def test_what_min_does_not_keep_is_computed_again(block: Block, shape: tuple[int, ...]) -> None:
+    block.drop_path.rate = 0.3
+    x = torch.randn(shape)
+    expected = results(block, x, 'auto')
+    with kernels.use('auto', 'min'):
+        found = results(block, x, 'auto')
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_operators_pass_opcheck(block: Block) -> None:
+    tensors = BlockTensors.of(block)
+    x = torch.randn(2, 3, 2, 24, requires_grad=True)
+    scales = torch.tensor([2.0, 0.0])
+    torch.library.opcheck(ops.block, (x, *tensors, scales, True))
+    with torch.no_grad():
+        out, y = ops.block(x, *tensors, scales, True)
+    plain = [None if t is None else t.detach() for t in tensors]
+    torch.library.opcheck(ops.block_backward, (out, x.detach(), y, *plain, scales))
+
+
+@pytest.mark.slow
+def test_compiled_it_is_one_operator_for_any_size(block: Block) -> None:
+    graphs = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list) -> Callable:
+        graphs.append(str(graph.graph))
+        return graph.forward
+
+    compiled = torch.compile(block, backend=aot_autograd(fw_compiler=backend), fullgraph=True, dynamic=True)
+    for shape in [(2, 24, 9, 13), (3, 24, 11, 5)]:
+        x = torch.randn(shape)
+        assert_close(results(compiled, x, 'auto'), results(block, x, 'auto'), 1e-6)
+    assert len(graphs) == 2  # forward and backward, once
+    assert 'mmconvnext.cpu_block' in graphs[0]
+    assert 'convolution' not in graphs[0]
+    with torch.no_grad():
+        assert_close([compiled(x)], [block(x)], 1e-6)
 
 
 def test_stochastic_depth_drops_the_same_samples(block: Block) -> None:
@@ -92,7 +135,7 @@ def test_training_keeps_half_of_what_the_layers_keep() -> None:
     block = Block(24, 0.0, 1.0, False)
     x = torch.randn(1, 24, 40, 56, requires_grad=True)
 
-    def saved(path: str) -> int:
+    def saved(path: str, memory: str = 'balanced') -> int:
         kept = {}
         known = {p.untyped_storage().data_ptr() for p in block.parameters()}
 
@@ -102,12 +145,13 @@ def test_training_keeps_half_of_what_the_layers_keep() -> None:
                 kept[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        with kernels.use(path), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        with kernels.use(path, memory), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             out = block(x)
         del out
         return sum(kept.values())
 
     assert saved('auto') == 6 * x.nbytes
+    assert saved('auto', 'min') == 2 * x.nbytes
     assert saved('auto') <= 0.6 * saved('reference')
 
 

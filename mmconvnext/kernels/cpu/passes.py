@@ -2,12 +2,12 @@
 
 Behind the depthwise convolution everything works on single pixels, so 1,024 of them go through LayerNorm, both linear
 layers and GELU before the next ones do: the tensors of width 4C in between stay small, and their memory is used again
-rather than asked for anew. Of a block, training keeps its input, what the depthwise convolution gives and what goes
-into GELU: 6C numbers a pixel, where layer by layer it is 12C. The rest is computed again where it is cheap.
+rather than asked for anew.
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -27,13 +27,19 @@ Range = tuple[int, int]
 
 
 def forward(
-    x: Tensor, t: BlockTensors, sample_scales: Tensor | None, keep: bool
+    x: Tensor, t: BlockTensors, sample_scales: Tensor | None, *, keep: bool, keep_hidden: bool
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Computes a block of a channels-last input.
 
+    Args:
+        x: (B, C, H, W).
+        t: The block's tensors.
+        sample_scales: Stochastic depth's factor of each sample's branch, (B,).
+        keep: Whether a pass back follows. If not, the output has the memory of what the depthwise convolution gives.
+        keep_hidden: Whether it is to find what goes into GELU, or else computes that again.
+
     Returns:
-        The output, what the depthwise convolution gives, and what goes into GELU in the chunks of
-        :func:`hidden_chunks`. If not ``keep``, the last is empty, and the output has the memory of the second.
+        The output, what the depthwise convolution gives, and what goes into GELU, chunk by chunk.
     """
     y = F.conv2d(x, t.dw_weight, t.dw_bias, padding=3, groups=x.shape[1])
     x_pixels, y_pixels = pixels(x), pixels(y)
@@ -50,7 +56,7 @@ def forward(
         activations = []
         for chunk in chunks(samples):
             h = up(F.layer_norm(y_pixels[slice(*chunk)], x.shape[1:2], t.norm_weight, t.norm_bias, EPS))
-            if keep:
+            if keep_hidden:
                 hidden.append(h)
             if t.grn_gamma is None:
                 _add(x_pixels, down(F.gelu(h)), t.layer_scale, scale, chunk, out)
@@ -68,9 +74,9 @@ def forward(
 
 
 def backward(
-    grad_out: Tensor, x: Tensor, y: Tensor, hidden: Iterable[Tensor], t: BlockTensors, sample_scales: Tensor | None
+    grad_out: Tensor, x: Tensor, y: Tensor, hidden: Sequence[Tensor], t: BlockTensors, sample_scales: Tensor | None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Gradients of a block's input, and of its tensors by name, from what :func:`forward` returned."""
+    """Gradients of a block's input, and of its tensors by name, from what :func:`forward` returned and was given."""
     grad_out = grad_out.contiguous(memory_format=torch.channels_last)
     mlp = _MLPBackward(t, pixels(y), pixels(grad_out), hidden)
     for samples, scale in _branches(x, t, sample_scales):
@@ -85,13 +91,6 @@ def backward(
     return depthwise.input_gradient(grad_y, t.dw_weight).add_(grad_out), grads
 
 
-def hidden_chunks(x: Tensor, t: BlockTensors, sample_scales: Tensor | None) -> Iterator[Range]:
-    """The ranges of pixels in whose chunks a block's hidden layer is computed."""
-    for samples, scale in _branches(x, t, sample_scales):
-        if scale != 0:
-            yield from chunks(samples)
-
-
 class _MLPBackward:
     """Gradients of everything behind the depthwise convolution, gathered chunk by chunk.
 
@@ -99,7 +98,7 @@ class _MLPBackward:
     is V2's and 1 in V1. One product, gradient times activation, gives the gradients of w2, layer scale and response.
     """
 
-    def __init__(self, t: BlockTensors, y: Tensor, grad_out: Tensor, hidden: Iterable[Tensor]) -> None:
+    def __init__(self, t: BlockTensors, y: Tensor, grad_out: Tensor, hidden: Sequence[Tensor]) -> None:
         self.t, self.y, self.grad_out = t, y, grad_out
         self.hidden = iter(hidden)
         self.grad_y = torch.empty_like(y)
@@ -113,16 +112,16 @@ class _MLPBackward:
         t, grads = self.t, self.grads
         grad_sum = self.grad_out[slice(*samples)].sum(0).mul_(scale)  # (C,)
         grads['b2'] += grad_sum
-        parts = [(chunk, next(self.hidden)) for chunk in chunks(samples)]
+        parts = ((chunk, self._hidden(chunk)) for chunk in chunks(samples))
         if t.grn_gamma is None or t.grn_beta is None:
             for chunk, h in parts:
                 grad = self._grad_out(chunk, scale)
                 self._add_product('w2', grad, F.gelu(h))
                 self._chunk(chunk, h, self.down_back(grad if t.layer_scale is None else grad * t.layer_scale))
         elif _folds(samples, t):
-            self._grn_in_weights(parts, scale, t.grn_gamma, t.grn_beta, grad_sum)
+            self._grn_in_weights(list(parts), scale, t.grn_gamma, t.grn_beta, grad_sum)
         else:
-            self._grn_on_pixels(parts, scale, t.grn_gamma, t.grn_beta)
+            self._grn_on_pixels(list(parts), scale, t.grn_gamma, t.grn_beta)
 
     def _grn_in_weights(
         self, parts: list[tuple[Range, Tensor]], scale: float, gamma: Tensor, beta: Tensor, grad_sum: Tensor
@@ -170,6 +169,17 @@ class _MLPBackward:
             grads['w2'] *= t.layer_scale[:, None]
             grads['b2'] *= t.layer_scale
         return grads
+
+    @cached_property
+    def _up(self) -> Callable[[Tensor], Tensor]:
+        return affine(self.t.w1, self.t.b1, len(self.y))
+
+    def _hidden(self, chunk: Range) -> Tensor:
+        kept = next(self.hidden, None)
+        if kept is not None:
+            return kept
+        y = self.y[slice(*chunk)]
+        return self._up(F.layer_norm(y, y.shape[1:], self.t.norm_weight, self.t.norm_bias, EPS))
 
     def _grad_out(self, chunk: Range, scale: float) -> Tensor:
         grad = self.grad_out[slice(*chunk)]
