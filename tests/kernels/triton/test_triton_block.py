@@ -58,6 +58,18 @@ def test_outputs_and_gradients_are_those_of_the_layers(path: str, version: str, 
     assert_close(found, float64(block, x), TOLERANCES[dtype])
 
 
+@pytest.mark.parametrize('version', ['v1', 'v2'])
+def test_parameters_need_not_be_contiguous(version: str, device: str) -> None:
+    block, x = build(16, version, device).half(), torch.randn(1, 16, 2, 3, device=device).half()
+    expected = results(block, x, 'triton')
+    for parameter in block.parameters():  # every other number of twice as much memory, last axis first
+        strides = torch.tensor([2, *parameter.shape[:-1]]).cumprod(0).tolist()
+        apart = torch.zeros(2 * parameter.numel(), device=device, dtype=parameter.dtype)
+        parameter.data = apart.as_strided(parameter.shape, strides).copy_(parameter.data)
+        assert not parameter.is_contiguous()
+    assert_close(results(block, x, 'triton'), expected, 1e-3)
+
+
 @pytest.mark.parametrize('memory', ['speed', 'min'])
 @pytest.mark.parametrize('channels', [16, 24])
 def test_what_is_kept_changes_no_result(memory: str, channels: int, device: str) -> None:
