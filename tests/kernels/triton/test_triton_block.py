@@ -13,7 +13,7 @@ from mmconvnext.kernels.triton import ops
 VERSIONS = {'v1': (1.0, False), 'v1 without layer scale': (0.0, False), 'v2': (0.0, True)}
 # By width and dtype of the products: 16 is narrow, 24 is not, and float32 never is
 PATHS = {'narrow': (16, torch.float16), 'wide': (24, torch.float16), 'float32': (16, torch.float32)}
-TOLERANCES = {torch.float32: 1e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2}
+TOLERANCES = {torch.float32: 3e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 
 
 def build(channels: int, version: str, device: str) -> Block:

@@ -185,7 +185,11 @@ def test_transforms_and_dispatch_modes_see_the_layers(block: Block, x: torch.Ten
     assert counter.get_total_flops() > 0
 
 
-def test_deterministic_mode_runs_the_same_kernels(block: Block, x: torch.Tensor) -> None:
+def test_deterministic_mode_runs_the_same_kernels(
+    block: Block, x: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # which PyTorch wants in that mode
+
     def grads() -> list[torch.Tensor]:
         with kernels.use('triton'):
             assert runs_triton(block, x)
