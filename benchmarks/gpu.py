@@ -31,6 +31,7 @@ from mmconvnext import ConvNeXt, kernels
 from mmconvnext.kernels.choice import Memory
 from mmconvnext.kernels.choice import Path as KernelPath
 
+DEVICE = 'cuda'
 PRECISIONS = {
     'amp-bf16': (torch.float32, torch.bfloat16),
     'amp-fp16': (torch.float32, torch.float16),
@@ -120,18 +121,15 @@ def measure(args: argparse.Namespace, mode: str, size: str) -> dict[str, Any]:
     """Measures every contender at one size; figures in seconds and bytes."""
     height, _, width = size.partition('x')
     dtype, amp = PRECISIONS[args.precision]
-    x = torch.randn(args.batch, 3, int(height), int(width or height), device='cuda', dtype=dtype)
+    x = torch.randn(args.batch, 3, int(height), int(width or height), device=DEVICE, dtype=dtype)
     models = contenders(args, mode, dtype)
     step = train_step if mode == 'training' else infer
 
-    def autocast() -> AbstractContextManager:
-        return nullcontext() if amp is None else torch.autocast('cuda', dtype=amp)
-
     def run(model: nn.Module) -> None:
-        with autocast():
+        with autocast(amp):
             step(model, x)
 
-    with autocast():
+    with autocast(amp):
         check_equal(models, x, 1e-3 if args.precision == 'fp32' else 0.1)
     runs: dict[str, Callable[[], Any]] = {name: partial(run, model) for name, model in models.items()}
     rows: dict[str, dict[str, Any]] = {}
@@ -140,7 +138,7 @@ def measure(args: argparse.Namespace, mode: str, size: str) -> dict[str, Any]:
         # What CUDA graphs use, they have reserved before
         memory = {} if 'compile' in name and 'default' not in name else {'peak': peak(runs[name])}
         if mode == 'training' and 'compile' not in name:
-            with autocast():
+            with autocast(amp):
                 memory['saved'] = saved_activations(model, x)
         rows[name] = {'first_seconds': seconds, **memory}
         if 'compile' not in name:
@@ -185,13 +183,18 @@ def contenders(args: argparse.Namespace, mode: str, dtype: torch.dtype) -> dict[
                 name = f'mmconvnext, {path}, torch.compile, {compile_mode}'
                 models[name] = Ours(compiled(copy.deepcopy(ours), compile_mode), path)
     for model in models.values():
-        model.to('cuda', dtype).train(mode == 'training')
+        model.to(DEVICE, dtype).train(mode == 'training')
     return models
 
 
 def compiled(model: nn.Module, mode: str) -> Any:
     """torch.compile; the mode reduce-overhead replays CUDA graphs."""
     return torch.compile(model, mode=mode)
+
+
+def autocast(dtype: torch.dtype | None) -> AbstractContextManager:
+    """Mixed precision in that dtype, or none."""
+    return nullcontext() if dtype is None else torch.autocast(DEVICE, dtype=dtype)
 
 
 def first_seconds(run: Callable[[], Any]) -> float:
