@@ -146,7 +146,7 @@ def why_not_triton(block: nn.Module, x: Tensor) -> str | None:
     for kind in (x.dtype, dtype):
         if kind not in TRITON_DTYPES:
             return f'The kernels have no {kind}.'
-    if block.dwconv.weight.device != x.device:
+    if next(block.parameters()).device != x.device:  # a block moves as a whole
         return 'The parameters are on another device than the input.'
     if not autocast and any(parameter.dtype != dtype for parameter in block.parameters()):
         return 'The parameters have another dtype than the input.'
