@@ -1,12 +1,17 @@
 """Times a whole Mask R-CNN and UperNet with our backbone against the same with every other ConvNeXt at hand.
 
 The model is the config's; only the backbone is exchanged, all with the same weights. Images, boxes and masks are made
-up, and every step draws the same random numbers. With --out the figures go to a JSON file too, from which
-benchmarks/report.py writes docs/speed.md.
+up, and every step draws the same random numbers. On a GPU the protocol is that of benchmarks/gpu.py. With several
+sizes, as a detector has them in training, each step takes the next. With --out the figures go to a JSON file too, from
+which benchmarks/report.py writes docs/speed.md.
 """
 
 import argparse
 import copy
+import itertools
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +26,12 @@ from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from benchmarks import timing
+from benchmarks import gpu, timing
 from benchmarks.backbone import OURS, REFERENCE, Reference, print_table, with_random_weights
 from benchmarks.peers import PEERS
 from mmconvnext.engine import machine
 from mmconvnext.engine.config import is_segmentation, load_config
+from mmconvnext.kernels.choice import MEMORY
 
 OBJECTS = 8  # in an image
 
@@ -34,10 +40,13 @@ def parse_args() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='such as configs/detection/mask_rcnn_convnext_t_3x.py')
-    parser.add_argument('--size', default='800x1344', metavar='HEIGHTxWIDTH')
+    parser.add_argument('--sizes', nargs='+', default=['800x1344'], metavar='HEIGHTxWIDTH')
+    parser.add_argument('--device', default='cpu', choices=('cpu', 'cuda'))
+    parser.add_argument('--precision', default='fp32', choices=('fp32', 'amp-bf16', 'amp-fp16'))
     parser.add_argument('--modes', nargs='+', default=['inference', 'training'], choices=('inference', 'training'))
     parser.add_argument('--batch', type=int, default=1)
     parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--steps', type=int, default=20, help='of each turn on a GPU (default: 20)')
     parser.add_argument('--out', type=Path, help='append the figures to this JSON file')
     return parser.parse_args()
 
@@ -45,11 +54,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Measures and prints one table for each mode."""
     args = parse_args()
-    facts = timing.machine()
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        sys.exit('error: --device cuda needs a GPU that PyTorch can use.')
+    facts = timing.machine() if args.device == 'cpu' else gpu.machine()
     print(', '.join(f'{key} {value}' for key, value in facts.items()))
     for mode in args.modes:
         result = measure(args, mode)
-        print_table(result)
+        (print_table if args.device == 'cpu' else gpu.print_table)(result)
         if args.out:
             timing.append(args.out, [{**result, 'machine': facts}])
 
@@ -59,21 +70,49 @@ def measure(args: argparse.Namespace, mode: str) -> dict[str, Any]:
     cfg = load_config(args.config)
     cfg.launcher = 'none'
     machine.adapt(cfg)
-    height, width = map(int, args.size.split('x'))
-    models = contenders(cfg, mode)
-    inputs, samples = batch(cfg, args.batch, height, width)
-    runs = {name: lambda m=model: step(m, inputs, samples, mode) for name, model in models.items()}
-    times = timing.interleaved(runs, args.rounds)
+    sizes = [tuple(map(int, size.split('x'))) for size in args.sizes]
+    on_gpu = args.device == 'cuda'
+    models = contenders(cfg, mode, on_gpu)
+    batches = [batch(cfg, args.batch, height, width, device_of(on_gpu)) for height, width in sizes]
+    amp = gpu.PRECISIONS[args.precision][1]
+
+    def turn(model: nn.Module) -> Callable[[], None]:
+        following = itertools.cycle(batches)
+
+        def run() -> None:
+            with nullcontext() if amp is None else torch.autocast(device_of(on_gpu), dtype=amp):
+                step(model, *next(following), mode)
+
+        return run
+
+    runs = {name: turn(model) for name, model in models.items()}
+    rows: dict[str, dict[str, Any]] = {name: {} for name in runs}
+    if not on_gpu:
+        times = timing.interleaved(runs, args.rounds * len(batches))
+    else:
+        for name, run in runs.items():
+            rows[name] = {'first_seconds': gpu.first_seconds(run)}
+        times = gpu.interleaved(runs, args.rounds, args.steps * len(batches))
+        for name, run in runs.items():
+            rows[name].update(peak=max(gpu.peak(run) for _ in batches), **gpu.launches(run))
+    for name, measured in times.items():
+        rows[name].update(seconds=measured.median, spread=measured.spread)
+    heights, widths = ('/'.join(map(str, lengths)) for lengths in zip(*sizes))
     return {
         'model': Path(args.config).stem,
         'mode': mode,
-        'dtype': 'fp32',
-        'input': list(inputs.shape),
-        'rows': {name: {'seconds': t.median, 'spread': t.spread} for name, t in times.items()},
+        'dtype': args.precision,
+        'input': [args.batch, 3, heights, widths],
+        'rows': rows,
     }
 
 
-def contenders(cfg: Config, mode: str) -> dict[str, nn.Module]:
+def device_of(on_gpu: bool) -> str:
+    """Where all tensors are."""
+    return gpu.DEVICE if on_gpu else 'cpu'
+
+
+def contenders(cfg: Config, mode: str, on_gpu: bool) -> dict[str, nn.Module]:
     """The model with each backbone."""
     torch.manual_seed(0)
     cfg.model.backbone.update(init_cfg=None, drop_path_rate=0.0)
@@ -83,6 +122,10 @@ def contenders(cfg: Config, mode: str) -> dict[str, nn.Module]:
     ours.init_weights()
     with_random_weights(ours.backbone)
     models = {OURS: ours, REFERENCE: _with_backbone(ours, Reference(copy.deepcopy(ours.backbone)))}
+    if on_gpu:
+        for memory in MEMORY if mode == 'training' else ('balanced',):
+            name = f'mmconvnext, triton, {memory}'
+            models[name] = _with_backbone(ours, gpu.Ours(copy.deepcopy(ours.backbone), 'triton', memory))
     for peer in PEERS:
         if ours.backbone.version in peer.versions:
             try:
@@ -92,7 +135,7 @@ def contenders(cfg: Config, mode: str) -> dict[str, nn.Module]:
     if mode == 'inference':
         models['mmconvnext, deployed'] = copy.deepcopy(ours)
     for model in models.values():
-        model.train(mode == 'training')
+        model.to(device_of(on_gpu)).train(mode == 'training')
     if mode == 'inference':
         models['mmconvnext, deployed'].backbone.switch_to_deploy()
     return models
@@ -104,8 +147,8 @@ def _with_backbone(model: nn.Module, backbone: nn.Module) -> nn.Module:
     return model
 
 
-def batch(cfg: Config, count: int, height: int, width: int) -> tuple[Tensor, list]:
-    """Random images (count, 3, height, width), and ground truth for each."""
+def batch(cfg: Config, count: int, height: int, width: int, device: str) -> tuple[Tensor, list]:
+    """Random images (count, 3, height, width), float32, and ground truth for each."""
     rng = np.random.default_rng(0)
     inputs = torch.from_numpy(rng.standard_normal((count, 3, height, width), dtype=np.float32))
     shape = dict(img_shape=(height, width), ori_shape=(height, width), pad_shape=(height, width))
@@ -117,7 +160,8 @@ def batch(cfg: Config, count: int, height: int, width: int) -> tuple[Tensor, lis
             samples.append(SegDataSample(metainfo=shape, gt_sem_seg=PixelData(data=labels)))
             continue
         corners = rng.uniform(0, 0.7, (OBJECTS, 2))
-        boxes = np.concatenate([corners, corners + rng.uniform(0.05, 0.3, (OBJECTS, 2))], 1) * [width, height] * 2
+        boxes = np.concatenate([corners, corners + rng.uniform(0.05, 0.3, (OBJECTS, 2))], 1)
+        boxes *= [width, height, width, height]
         masks = np.zeros((OBJECTS, height, width), np.uint8)
         for mask, (left, top, right, bottom) in zip(masks, boxes.astype(int)):
             mask[top:bottom, left:right] = 1
@@ -128,7 +172,7 @@ def batch(cfg: Config, count: int, height: int, width: int) -> tuple[Tensor, lis
         )
         ignored = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
         samples.append(DetDataSample(metainfo=shape, gt_instances=truth, ignored_instances=ignored))
-    return inputs, samples
+    return inputs.to(device), [sample.to(device) for sample in samples]
 
 
 def step(model: nn.Module, inputs: Tensor, samples: list, mode: str) -> None:

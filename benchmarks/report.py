@@ -23,6 +23,7 @@ of the MLPs' matrix products alone, at the best rate that the machine reached on
 pip install -e '.[onedl,test,peers]' -c constraints.txt
 python -m benchmarks.backbone --help
 python -m benchmarks.detector --help
+python -m benchmarks.gpu --help
 ```
 
 `mmconvnext` is what a model does by itself, `deployed` after `backbone.switch_to_deploy()` (`tools/test.py --fuse`),
@@ -54,6 +55,11 @@ def page() -> str:
 
 def machine(facts: dict[str, Any]) -> str:
     """One line on where figures come from."""
+    if 'gpu' in facts:
+        return (
+            f'{facts["gpu"]} ({facts["clocks and power limit"]}), driver {facts["driver"]}, torch {facts["torch"]}, '
+            f'cuDNN {facts["cudnn"]}, Triton {facts["triton"]}'
+        )
     return (
         f'{facts["processor"]}, {facts["threads"]} threads ({", ".join(facts["instructions"])}), '
         f'torch {facts["torch"]}, Python {facts["python"]}'
@@ -64,21 +70,39 @@ def table(result: dict[str, Any]) -> str:
     """One run, fastest first."""
     rows = sorted(result['rows'].items(), key=lambda item: item[1]['seconds'])
     baseline = next((row for name, row in rows if name == "authors' block"), rows[-1][1])
-    keys = [key for key in ('saved', 'peak') if key in rows[0][1]]
+    keys = [key for key in ('saved', 'peak') if any(key in row for _, row in rows)]
+    on_gpu = 'launches' in rows[0][1]
     shape = ' x '.join(map(str, result['input']))
+    columns = ['implementation', 'ms', 'spread', 'speed-up', *(f'{key}, MiB' for key in keys)]
+    if on_gpu:
+        columns += ['GPU busy, ms', 'launches', 'first step, s']
     lines = [
         f'### {result["model"]}, {result["mode"]}, {result["dtype"]}, {shape}\n',
-        '| implementation | ms | spread | speed-up |' + ''.join(f' {key}, MiB |' for key in keys),
-        '|---|---|---|---|' + '---|' * len(keys),
+        f'| {" | ".join(columns)} |',
+        '|' + '---|' * len(columns),
     ]
     for name, row in rows:
-        cells = [name, f'{1e3 * row["seconds"]:.0f}', f'{row["spread"]:.0%}']
+        cells = [name, f'{1e3 * row["seconds"]:.{2 if on_gpu else 0}f}', f'{row["spread"]:.0%}']
         cells.append(f'{baseline["seconds"] / row["seconds"]:.2f}x')
         cells += [f'{row[key] / 2**20:.0f}' if key in row else '' for key in keys]
+        if on_gpu:
+            cells += [f'{1e3 * row["gpu_seconds"]:.2f}', str(row['launches']), f'{row["first_seconds"]:.1f}']
         lines.append('| ' + ' | '.join(cells) + ' |')
     if 'gemm_limit_seconds' in result:
         lines.append(f'| *limit* | {1e3 * result["gemm_limit_seconds"]:.0f} | | |' + ' |' * len(keys))
+    if on_gpu:
+        lines += ['', *kinds(rows)]
     return '\n'.join(lines) + '\n'
+
+
+def kinds(rows: list[tuple[str, dict[str, Any]]]) -> list[str]:
+    """Lines of a table of the GPU's milliseconds by kind of kernel."""
+    names = sorted({kind for _, row in rows for kind in row['kinds']})
+    lines = ['| GPU ms in kernels of | ' + ' | '.join(names) + ' |', '|---|' + '---|' * len(names)]
+    for name, row in rows:
+        cells = [f'{1e3 * row["kinds"][kind]:.2f}' if kind in row['kinds'] else '' for kind in names]
+        lines.append('| ' + ' | '.join([name, *cells]) + ' |')
+    return lines
 
 
 if __name__ == '__main__':

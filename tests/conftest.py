@@ -10,11 +10,13 @@ import torch
 from mmengine.registry import DefaultScope
 
 import mmconvnext  # registers the package, and lets mmcv import without compiled operators
-from mmconvnext.kernels.choice import HAS_TRITON
+from mmconvnext.kernels.choice import CAPABILITIES, HAS_TRITON
+
+HAS_GPU = torch.cuda.is_available() and torch.cuda.get_device_capability() in CAPABILITIES
 
 # Triton decides when a function is defined whether it will be interpreted, so the kernels and Triton's own functions
 # are imported in that state, before other packages import Triton
-if HAS_TRITON and not torch.cuda.is_available():
+if HAS_TRITON and not HAS_GPU:
     os.environ['TRITON_INTERPRET'] = '1'
     import mmconvnext.kernels.triton.passes  # noqa: F401  for what importing it defines
 

@@ -25,6 +25,9 @@ AUTO = {'cpu': 'cpu', 'cuda': 'reference'}
 # not tried
 CAPABILITIES = ((8, 0), (9, 0))
 OLDEST_TRITON = (3, 8)
+TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+# Programs along any axis of a launch but the first
+GRID = 65535
 # Triton's interpreter runs the kernels on CPU tensors, for tests
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
 
@@ -128,18 +131,27 @@ def why_not_triton(block: nn.Module, x: Tensor) -> str | None:
             return 'The kernels are for NVIDIA GPUs.'
         if torch.cuda.get_device_capability(x.device) not in CAPABILITIES:
             return 'The kernels were not tried on a GPU of this compute capability.'
-    autocast = torch.is_autocast_enabled(x.device.type)
-    dtype = torch.get_autocast_dtype(x.device.type) if autocast else x.dtype
-    if dtype not in (torch.float32, torch.bfloat16, torch.float16):
-        return f'The kernels have no {dtype}.'
-    if not autocast and any(parameter.dtype != dtype for parameter in block.parameters()):
-        return 'The parameters have another dtype than the input.'
-    if x.shape[1] % 8:
-        return f'{x.shape[1]} channels are no multiple of 8.'
-    if 4 * x.numel() >= 2**31:
-        return 'The maps have more elements than 32-bit offsets reach.'
     if not is_plain(block):
         return 'A layer of the block was replaced, or has a hook.'
+    autocast = torch.is_autocast_enabled(x.device.type)
+    dtype = torch.get_autocast_dtype(x.device.type) if autocast else x.dtype
+    for kind in (x.dtype, dtype):
+        if kind not in TRITON_DTYPES:
+            return f'The kernels have no {kind}.'
+    if next(block.parameters()).device != x.device:  # a block moves as a whole
+        return 'The parameters are on another device than the input.'
+    if not autocast and any(parameter.dtype != dtype for parameter in block.parameters()):
+        return 'The parameters have another dtype than the input.'
+    samples, channels, height, _ = x.shape
+    if channels % 8:
+        return f'{channels} channels are no multiple of 8.'
+    if samples == 0:
+        return 'There is no sample.'
+    # Of what lies inside the MLP, or of the second matrix with V2's response of each sample in it
+    if 4 * max(x.numel(), samples * channels**2) >= 2**31:
+        return 'The maps have more elements than 32-bit offsets reach.'
+    if max(samples, height) > GRID:
+        return f'A launch has room for {GRID} samples and rows.'
     return None
 
 

@@ -1,3 +1,5 @@
+import json
+
 from benchmarks import report, timing
 
 RESULT = {
@@ -19,6 +21,25 @@ def test_a_table_names_the_fastest_first_and_divides_by_the_authors() -> None:
     assert lines[4] == '| mmconvnext | 1500 | 2% | 2.00x | 1 |'
     assert lines[5] == "| authors' block | 3000 | 10% | 1.00x | 2 |"
     assert lines[6] == '| *limit* | 500 | | | |'
+
+
+def test_a_page_of_a_gpu(tmp_path, monkeypatch) -> None:
+    row = {'first_seconds': 12.0, 'spread': 0.01, 'gpu_seconds': 0.0011, 'launches': 300, 'kinds': {'product': 0.001}}
+    slow = {**row, 'seconds': 0.004, 'peak': 2**21, 'kinds': {'product': 0.001, 'copy or cast': 0.0001}}
+    machine = {'gpu': 'GPU', 'driver': '1.2', 'clocks and power limit': '1980 MHz 700 W'}
+    machine |= {'torch': '2.14', 'cudnn': 91000, 'triton': '3.8.0'}
+    rows = {'timm': slow, 'timm, CUDA graph': {**row, 'seconds': 0.00123}}
+    result = {'model': 'ConvNeXt V1 tiny', 'mode': 'inference', 'dtype': 'amp-bf16', 'input': [2, 3, 512, 512]}
+    (tmp_path / 'gpu.json').write_text(json.dumps([{**result, 'rows': rows, 'machine': machine}]))
+    monkeypatch.setattr(report, 'RESULTS', tmp_path)
+    lines = report.page().splitlines()
+    lines = lines[lines.index('## GPU (1980 MHz 700 W), driver 1.2, torch 2.14, cuDNN 91000, Triton 3.8.0') :]
+    assert lines[2] == '### ConvNeXt V1 tiny, inference, amp-bf16, 2 x 3 x 512 x 512'
+    assert lines[4].split(' | ')[4:] == ['peak, MiB', 'GPU busy, ms', 'launches', 'first step, s |']
+    assert lines[6] == '| timm, CUDA graph | 1.23 | 1% | 3.25x |  | 1.10 | 300 | 12.0 |'
+    assert lines[7] == '| timm | 4.00 | 1% | 1.00x | 2 | 1.10 | 300 | 12.0 |'
+    assert lines[9] == '| GPU ms in kernels of | copy or cast | product |'
+    assert lines[11:] == ['| timm, CUDA graph |  | 1.00 |', '| timm | 0.10 | 1.00 |']
 
 
 def test_a_repeated_run_takes_the_place_of_the_first(tmp_path) -> None:

@@ -177,16 +177,12 @@ def _norm_mlp(
     has_sample_scales: tl.constexpr,
     keep_hidden: tl.constexpr,
 ):
-    sample = tl.program_id(1)
-    row = tl.program_id(0) * block + tl.arange(0, block)
-    inside = (row < pixels)[:, None]
-    row = (sample * pixels + row)[:, None]
+    sample, row, inside = _tile(pixels, block)
     if w2_of_sample:
         w2_ptr += sample * (4 * channels * channels)
     dtype = y_ptr.dtype.element_ty
 
-    normed, _ = _normalize(_load(y_ptr, row, inside, channels, chunks), channels, chunks)
-    normed = _cast(normed, dtype, chunks)
+    normed = _normed(y_ptr, row, inside, dtype, channels, chunks)
     sums = ()
     for i in tl.static_range(len(chunks)):
         sums += (tl.zeros((block, chunks[i]), tl.float32),)
@@ -240,15 +236,11 @@ def _norm_mlp_sums(
     has_grad: tl.constexpr,
 ):
     # Over a tile's pixels, of the squared activations; or of the activations times their gradient
-    sample = tl.program_id(1)
-    row = tl.program_id(0) * block + tl.arange(0, block)
-    inside = (row < pixels)[:, None]
-    row = (sample * pixels + row)[:, None]
+    sample, row, inside = _tile(pixels, block)
     parts_ptr += (sample * tl.num_programs(0) + tl.program_id(0)) * (4 * channels)
     dtype = y_ptr.dtype.element_ty
 
-    normed, _ = _normalize(_load(y_ptr, row, inside, channels, chunks), channels, chunks)
-    normed = _cast(normed, dtype, chunks)
+    normed = _normed(y_ptr, row, inside, dtype, channels, chunks)
     if has_grad:
         grad = _branch_grad(
             grad_ptr,
@@ -304,10 +296,7 @@ def _norm_mlp_backward(
     has_hidden: tl.constexpr,
     has_response: tl.constexpr,
 ):
-    sample = tl.program_id(1)
-    row = tl.program_id(0) * block + tl.arange(0, block)
-    inside = (row < pixels)[:, None]
-    row = (sample * pixels + row)[:, None]
+    sample, row, inside = _tile(pixels, block)
     parts_ptr += (sample * tl.num_programs(0) + tl.program_id(0)) * (4 * channels)
     if has_response:
         w2_ptr += sample * (4 * channels * channels)
@@ -315,8 +304,7 @@ def _norm_mlp_backward(
         grad_activation_ptr += sample * (4 * channels)
     dtype = y_ptr.dtype.element_ty
 
-    normed, _ = _normalize(_load(y_ptr, row, inside, channels, chunks), channels, chunks)
-    normed = _cast(normed, dtype, chunks)
+    normed = _normed(y_ptr, row, inside, dtype, channels, chunks)
     start = 0
     for i in tl.static_range(len(chunks)):
         tl.store(normed_ptr + row * channels + start + tl.arange(0, chunks[i])[None, :], normed[i], mask=inside)
@@ -381,6 +369,14 @@ def _norm_mlp_backward(
 
 
 @triton.jit
+def _tile(pixels, block: tl.constexpr):
+    # A program's sample, its rows of all samples' pixels, and whether they are of that sample, (block, 1)
+    sample = tl.program_id(1)
+    row = tl.program_id(0) * block + tl.arange(0, block)
+    return sample, (sample * pixels + row)[:, None], (row < pixels)[:, None]
+
+
+@triton.jit
 def _load(pointer, row, inside, channels: tl.constexpr, chunks: tl.constexpr):
     # A tile of pixels in float32, (block, chunk) for each chunk
     values = ()
@@ -393,11 +389,13 @@ def _load(pointer, row, inside, channels: tl.constexpr, chunks: tl.constexpr):
 
 
 @triton.jit
-def _cast(values, dtype: tl.constexpr, chunks: tl.constexpr):
-    cast = ()
+def _normed(y_ptr, row, inside, dtype: tl.constexpr, channels: tl.constexpr, chunks: tl.constexpr):
+    # A tile of normalized pixels in the dtype of the products
+    values, _ = _normalize(_load(y_ptr, row, inside, channels, chunks), channels, chunks)
+    normed = ()
     for i in tl.static_range(len(chunks)):
-        cast += (values[i].to(dtype),)
-    return cast
+        normed += (values[i].to(dtype),)
+    return normed
 
 
 @triton.jit

@@ -11,7 +11,7 @@ from mmconvnext.kernels.tensors import BlockTensors
 class MLP(NamedTuple):
     """What follows the depthwise convolution, for LayerNorm without an affine of its own.
 
-    Matrices are in the dtype of the products, all else is float32.
+    Matrices are in the dtype of the products, all else is float32; each in contiguous memory, as the kernels read it.
     """
 
     w1: Tensor  # (4C, C), with LayerNorm's weight in it
@@ -27,14 +27,14 @@ class MLP(NamedTuple):
 
         Layer scale stays outside: times 1e-6, a float16 matrix would vanish.
         """
-        w1, w2, b2 = t.w1.float(), t.w2.float(), t.b2.float()
+        w1, w2, b2 = t.w1.float(), t.w2.float(), vector(t.b2)
         return cls(
-            (w1 * t.norm_weight.float()).to(dtype),
+            (w1 * t.norm_weight.float()).to(dtype).contiguous(),
             torch.addmv(t.b1.float(), w1, t.norm_bias.float()),
             w2.to(dtype).contiguous(),
             b2 if t.grn_beta is None else torch.addmv(b2, w2, t.grn_beta.float()),
-            None if t.layer_scale is None else t.layer_scale.float(),
-            None if sample_scales is None else sample_scales.float(),
+            None if t.layer_scale is None else vector(t.layer_scale),
+            None if sample_scales is None else vector(sample_scales),
         )
 
     def with_response(self, response: Tensor) -> 'MLP':
@@ -44,4 +44,9 @@ class MLP(NamedTuple):
 
 def taps(t: BlockTensors) -> tuple[Tensor, Tensor]:
     """The depthwise convolution's taps (49, C) and bias (C,), float32."""
-    return t.dw_weight.reshape(-1, 49).t().float().contiguous(), t.dw_bias.float()
+    return t.dw_weight.reshape(-1, 49).t().float().contiguous(), vector(t.dw_bias)
+
+
+def vector(tensor: Tensor) -> Tensor:
+    """The same numbers in float32, next to each other."""
+    return tensor.float().contiguous()

@@ -1,9 +1,10 @@
-"""Runs the Triton kernels on a GPU where there is one, and else in Triton's interpreter."""
+"""Runs the Triton kernels on a GPU where there is one that they are for, and else in Triton's interpreter."""
 
 import pytest
 import torch
 
 from mmconvnext.kernels import choice
+from tests.conftest import HAS_GPU
 
 # Without Triton there is nothing to import here
 collect_ignore_glob = [] if choice.HAS_TRITON else ['test_*.py']
@@ -11,7 +12,19 @@ collect_ignore_glob = [] if choice.HAS_TRITON else ['test_*.py']
 
 @pytest.fixture
 def device() -> str:
-    return 'cuda' if torch.cuda.is_available() else 'cpu'
+    return 'cuda' if HAS_GPU else 'cpu'
+
+
+@pytest.fixture
+def exact(device: str) -> torch.dtype:
+    """Dtype of the products in the narrow stages' kernels, which have no room for float32 on a GPU."""
+    return torch.float16 if device == 'cuda' else torch.float32
+
+
+@pytest.fixture(autouse=True)
+def _float32_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No layer that the kernels are compared with multiplies in TF32."""
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 import torch
 from torch import nn
+from torch._subclasses import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmconvnext import kernels
@@ -78,25 +79,53 @@ class Fake:
     """Looks like a map on a GPU to what decides."""
 
     device = torch.device('cuda', 0)
-    dtype = torch.bfloat16
+    dtype = torch.float32
     shape = (2, 96, 4, 4)
 
     def numel(self) -> int:
         return 2 * 96 * 4 * 4
 
 
+def fake_block(device: str) -> Block:
+    with FakeTensorMode(), torch.device(device):
+        return Block(96, 0.0, 1.0, False)
+
+
 @pytest.mark.parametrize(('capability', 'runs'), [((8, 0), True), ((9, 0), True), ((8, 6), False), ((12, 0), False)])
 def test_gpus(capability: tuple[int, int], runs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, 'Tensor', Fake)
     monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: capability)
-    reason = kernels.why_not_triton(Block(96, 0.0, 1.0, False).bfloat16(), Fake())
+    reason = kernels.why_not_triton(fake_block('cuda:0'), Fake())
     assert (reason is None) == runs
     monkeypatch.setattr(torch.version, 'hip', '6.0')
-    assert kernels.why_not_triton(Block(96, 0.0, 1.0, False).bfloat16(), Fake()) == 'The kernels are for NVIDIA GPUs.'
+    assert kernels.why_not_triton(fake_block('cuda:0'), Fake()) == 'The kernels are for NVIDIA GPUs.'
+
+
+@pytest.mark.parametrize('device', ['cpu', 'cuda:1'])
+def test_parameters_on_another_device_are_the_layers_error(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, 'Tensor', Fake)
+    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: (9, 0))
+    reason = kernels.why_not_triton(fake_block(device), Fake())
+    assert reason == 'The parameters are on another device than the input.'
 
 
 def test_float64(block: Block, x: torch.Tensor) -> None:
     refused(block.double(), x.double(), 'torch.float64')
+
+
+def test_a_float64_map_under_autocast(block: Block, x: torch.Tensor) -> None:
+    with torch.autocast(x.device.type, dtype=torch.bfloat16):
+        assert 'torch.float64' in kernels.why_not_triton(block, x.double())
+
+
+@pytest.mark.parametrize('version', [1, 2])
+def test_a_batch_of_none(version: int, device: str) -> None:
+    block = Block(8, 0.0, float(version == 1), version == 2).to(device)
+    x = torch.randn(0, 8, 2, 3, device=device, requires_grad=True)
+    refused(block, x, 'There is no sample.')
+    with kernels.use('triton'):
+        block(x).sum().backward()
+    assert x.grad.shape == x.shape
 
 
 def test_parameters_in_another_dtype(block: Block, x: torch.Tensor) -> None:
@@ -114,6 +143,20 @@ def test_maps_beyond_32_bit_offsets(block: Block, x: torch.Tensor) -> None:
     huge = x[:, :, :1, :1].expand(1, 8, 2**13, 2**13)
     assert '32-bit' in kernels.why_not_triton(block, huge)
     assert kernels.why_not_triton(block, huge[:, :, 1:]) is None
+
+
+def test_matrices_beyond_32_bit_offsets(device: str) -> None:
+    block, x = Block(96, 0.0, 0.0, True).to(device), torch.zeros(1, 96, 1, 1, device=device)
+    assert '32-bit' in kernels.why_not_triton(block, x.expand(60000, 96, 1, 1))
+    assert kernels.why_not_triton(block, x.expand(50000, 96, 1, 1)) is None
+
+
+def test_more_samples_or_rows_than_a_launch_has_room_for(block: Block, x: torch.Tensor) -> None:
+    pixel = x[:, :, :1, :1]
+    for shape in (2**16, 8, 1, 1), (1, 8, 2**16, 1):
+        assert kernels.why_not_triton(block, pixel.expand(shape)) == 'A launch has room for 65535 samples and rows.'
+    for shape in (2**16 - 1, 8, 1, 1), (1, 8, 2**16 - 1, 1), (1, 8, 1, 2**16):
+        assert kernels.why_not_triton(block, pixel.expand(shape)) is None
 
 
 def test_a_hook_or_a_replaced_layer(block: Block, x: torch.Tensor) -> None:
@@ -142,7 +185,11 @@ def test_transforms_and_dispatch_modes_see_the_layers(block: Block, x: torch.Ten
     assert counter.get_total_flops() > 0
 
 
-def test_deterministic_mode_runs_the_same_kernels(block: Block, x: torch.Tensor) -> None:
+def test_deterministic_mode_runs_the_same_kernels(
+    block: Block, x: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # which PyTorch wants in that mode
+
     def grads() -> list[torch.Tensor]:
         with kernels.use('triton'):
             assert runs_triton(block, x)

@@ -7,27 +7,85 @@ from pathlib import Path
 
 import pytest
 
+from mmconvnext.backbones.sizes import ARCHS
+from mmconvnext.kernels.triton import tables
+
 # Of one block of threads, bytes
 SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024}
-
+NARROW = sorted({w for arch in ARCHS.values() for w in arch.widths if tables.has_norm_mlp(w)})
 
 MLP = ('norm_mlp', 'norm_mlp_backward', 'column_sums')
+
+# Launches blocks of many sizes on a GPU that is not there, and prints what would be compiled for each size
+LAUNCHES = """
+import itertools, json, torch
+from triton import knobs
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+from mmconvnext.backbones.convnext import Block
+from mmconvnext.kernels.tensors import BlockTensors
+from mmconvnext.kernels.triton import passes
+
+class Driver:
+    def get_current_device(self):
+        return 0
+
+    def get_current_stream(self, device):
+        return 0
+
+    def get_current_target(self):
+        return GPUTarget('cuda', 90, 32)
+
+def record(*, fn, key, **rest):
+    found.add(f'{fn.name} {key}')
+    return True  # compile nothing, launch nothing
+
+driver.set_active(Driver())
+knobs.runtime.jit_cache_hook = record
+sizes = [(1, 1, 1), (2, 16, 16), (3, 25, 42), (16, 7, 4)]
+for size, width, version in itertools.product(sizes, (96, 384), (1, 2)):
+    found = set()
+    t = BlockTensors(*(None if p is None else p.detach() for p in BlockTensors.of(
+        Block(width, 0.0, float(version == 1), version == 2))))
+    x, scales = torch.zeros(*size, width), torch.ones(size[0])
+    _, y, hidden, energy = passes.forward(x, t, scales, torch.bfloat16, True)
+    passes.backward(x, x, y, hidden, energy, t, scales, torch.bfloat16)
+    print(json.dumps([width, version, sorted(found)]))
+"""
+
+
+def test_no_size_of_a_map_or_batch_compiles_a_kernel_again(python: str, root: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != 'TRITON_INTERPRET'}
+    run = subprocess.run(
+        [python, '-c', LAUNCHES], cwd=root, env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    compiled: dict[tuple[int, int], list] = {}
+    for line in run.stdout.splitlines():
+        width, version, found = json.loads(line)
+        compiled.setdefault((width, version), []).append(found)
+    # Depthwise forward, backward and weights; the MLP forward and backward, and in V2 the two column sums
+    assert {key: len(sizes[0]) for key, sizes in compiled.items()} == {(96, 1): 5, (96, 2): 7, (384, 1): 3, (384, 2): 3}
+    assert all(sizes == [sizes[0]] * 4 for sizes in compiled.values())
 
 
 # The depthwise kernels take Triton's front end 10 seconds each, whatever the GPU
 @pytest.mark.slow
-@pytest.mark.parametrize(('capability', 'kernels'), [(80, MLP), (90, ('convolve', 'weight_gradient', *MLP))])
+@pytest.mark.parametrize(
+    ('capability', 'widths', 'kernels'),
+    [(80, NARROW, MLP), (90, NARROW, MLP), (90, [96], ('convolve', 'weight_gradient'))],
+)
 def test_kernels_compile_and_keep_their_sums_in_registers(
-    capability: int, kernels: tuple[str, ...], python: str, root: Path, tmp_path: Path
+    capability: int, widths: list[int], kernels: tuple[str, ...], python: str, root: Path, tmp_path: Path
 ) -> None:
-    command = [python, '-m', 'benchmarks.kernel_resources', '--json', '--widths', '96']
+    command = [python, '-m', 'benchmarks.kernel_resources', '--json', '--widths', *map(str, widths)]
     command += ['--capabilities', str(capability), '--kernels', *kernels]
     environment = {**os.environ, 'TRITON_CACHE_DIR': str(tmp_path)}
     environment.pop('TRITON_INTERPRET', None)
     run = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     rows = [json.loads(line) for line in run.stdout.splitlines()]
-    assert [row['kernel'] for row in rows] == list(kernels)
+    assert [(row['width'], row['kernel']) for row in rows] == [(width, name) for width in widths for name in kernels]
     for row in rows:
         assert row['stack_bytes'] <= 16, row
         assert row['registers'] * row['threads'] <= 65536, row

@@ -1,19 +1,20 @@
 """The same at the sizes of training, on a GPU."""
 
+import copy
+from collections.abc import Iterable
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmconvnext import ConvNeXt, kernels
 from mmconvnext.kernels import choice
 from mmconvnext.kernels.triton import depthwise
+from tests.conftest import HAS_GPU
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(
-        not torch.cuda.is_available() or torch.cuda.get_device_capability() not in choice.CAPABILITIES,
-        reason='no GPU that the Triton kernels run on',
-    ),
+    pytest.mark.skipif(not HAS_GPU, reason=f'needs a GPU of compute capability {choice.CAPABILITIES}'),
 ]
 # Stages of ConvNeXt-T at 2 x 800 x 1344
 MAPS = [(2, 200, 336, 96), (2, 100, 168, 192), (2, 50, 84, 384), (2, 25, 42, 768)]
@@ -28,6 +29,11 @@ def reference(x: Tensor, taps: Tensor) -> Tensor:
     channels = x.shape[-1]
     weight = taps.double().t().reshape(channels, 1, 7, 7)
     return torch.conv2d(x.double().permute(0, 3, 1, 2), weight, padding=3, groups=channels).permute(0, 2, 3, 1)
+
+
+def objective(outs: Iterable[Tensor]) -> Tensor:
+    """Weighs all numbers differently: their mean square is what the output norms make constant."""
+    return sum((out * torch.linspace(-1, 1, out.numel(), device=out.device).view_as(out)).mean() for out in outs)
 
 
 @pytest.mark.parametrize('shape', MAPS)
@@ -45,52 +51,66 @@ def test_depthwise(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     assert all(error(a, b) < 1e-5 for a, b in zip(found, grads, strict=True))
 
 
-@pytest.mark.parametrize('version', [1, 2])
-@pytest.mark.parametrize('memory', ['speed', 'balanced', 'min'])
-def test_a_backbone_is_as_close_to_float64_as_its_layers_are(version: int, memory: str) -> None:
-    x = torch.randn(2, 3, 256, 320, device='cuda')
-    backbone = ConvNeXt('tiny', version=version, layer_scale_init_value=1.0 if version == 1 else None).cuda()
+def build(version: int) -> ConvNeXt:
+    return ConvNeXt('tiny', version=version, layer_scale_init_value=1.0 if version == 1 else None).cuda()
 
-    def grads(path: str, dtype: torch.dtype) -> dict[str, Tensor]:
-        backbone.to(torch.float64 if dtype == torch.float64 else torch.float32).zero_grad()
-        with kernels.use(path, memory), torch.autocast('cuda', dtype=dtype, enabled=dtype != torch.float64):
-            outs = backbone(x.double() if dtype == torch.float64 else x)
-        sum(out.square().mean() for out in outs).backward()
-        return {name: p.grad.double().clone() for name, p in backbone.named_parameters()}
 
-    layers, found = grads('reference', torch.bfloat16), grads('triton', torch.bfloat16)
-    expected = grads('reference', torch.float64)
+def backward(model: nn.Module, x: Tensor, path: str, memory: str = 'balanced') -> dict[str, Tensor]:
+    """Every parameter's gradient; under autocast, unless the map is float64."""
+    model.zero_grad()
+    with kernels.use(path, memory), torch.autocast('cuda', torch.bfloat16, enabled=x.dtype == torch.float32):
+        outs = model(x)
+    objective(outs).backward()
+    return {name.removeprefix('_orig_mod.'): p.grad.clone() for name, p in model.named_parameters()}
+
+
+def assert_as_close_as_the_layers(found: dict[str, Tensor], backbone: ConvNeXt, x: Tensor) -> None:
+    layers = backward(backbone, x, 'reference')
+    expected = backward(copy.deepcopy(backbone).double(), x.double(), 'reference')
     for name, e in expected.items():
         assert error(found[name], e) <= 2 * error(layers[name], e) + 1e-3, name
 
 
-def test_backward_repeats_bit_by_bit() -> None:
-    torch.manual_seed(0)
-    backbone = ConvNeXt('tiny', layer_scale_init_value=1.0).cuda()
-    x = torch.randn(2, 3, 256, 320, device='cuda')
-
-    def grads() -> list[Tensor]:
-        with kernels.use('triton'), torch.autocast('cuda', dtype=torch.bfloat16):
-            loss = sum(out.square().mean() for out in backbone(x))
-        return list(torch.autograd.grad(loss, [p for name, p in backbone.stages.named_parameters()]))
-
-    assert all(torch.equal(a, b) for a, b in zip(grads(), grads(), strict=True))
+@pytest.mark.parametrize('version', [1, 2])
+@pytest.mark.parametrize('memory', ['speed', 'balanced', 'min'])
+def test_a_backbone_is_as_close_to_float64_as_its_layers_are(version: int, memory: str) -> None:
+    backbone, x = build(version), torch.randn(2, 3, 256, 320, device='cuda')
+    assert_as_close_as_the_layers(backward(backbone, x, 'triton', memory), backbone, x)
 
 
-def test_cuda_graphs_and_compilers() -> None:
-    backbone = ConvNeXt('tiny').cuda().eval()
-    x = torch.randn(2, 3, 256, 320, device='cuda')
-    with kernels.use('triton'), torch.inference_mode(), torch.autocast('cuda', dtype=torch.bfloat16):
-        expected = [out.clone() for out in backbone(x)]
-        compiled = torch.compile(backbone, mode='reduce-overhead', fullgraph=True)
+@pytest.mark.parametrize('version', [1, 2])
+@pytest.mark.parametrize('memory', ['speed', 'balanced', 'min'])
+def test_backward_repeats_bit_by_bit(version: int, memory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The layers between the stages are cuDNN's, which may add up in any order unless told otherwise
+    monkeypatch.setattr(torch.backends.cudnn, 'deterministic', True)
+    backbone, x = build(version), torch.randn(2, 3, 256, 320, device='cuda')
+    first, second = (backward(backbone, x, 'triton', memory) for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first if name.startswith('stages'))
+
+
+@pytest.mark.parametrize('version', [1, 2])
+def test_compilers_with_cuda_graphs(version: int) -> None:
+    backbone = build(version)
+    compiled = torch.compile(backbone, mode='reduce-overhead', fullgraph=True)
+    for _ in range(4):  # the first steps compile, warm up and capture
+        x = torch.randn(2, 3, 256, 320, device='cuda')
+        found = backward(compiled, x, 'triton')
+    assert_as_close_as_the_layers(found, backbone, x)
+
+
+def test_a_captured_training_step_follows_its_input() -> None:
+    backbone, x = build(1), torch.randn(2, 3, 256, 320, device='cuda')
+    graph, aside = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):  # compiles, and starts the libraries, which a capture must not
         for _ in range(3):
-            found = [out.clone() for out in compiled(x)]
-        assert all(error(a, b.double()) < 2e-2 for a, b in zip(found, expected, strict=True))
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            captured = backbone(x)
-        graph.replay()
-        assert all(torch.equal(a, b) for a, b in zip(captured, expected, strict=True))
+            backward(backbone, x, 'triton')
+    torch.cuda.current_stream().wait_stream(aside)
+    with torch.cuda.graph(graph):
+        found = backward(backbone, x, 'triton')
+    x.copy_(torch.randn_like(x))
+    graph.replay()
+    assert_as_close_as_the_layers(found, backbone, x)
 
 
 @pytest.mark.slow
@@ -114,4 +134,5 @@ def test_loss_of_200_steps_lies_over_that_of_the_layers() -> None:
 
     reference, found = losses('reference'), losses('triton')
     assert reference[-20:].mean() < 0.8 * reference[0]
-    assert ((found - reference).abs() < 0.03 * reference[0]).all()
+    # Ten times as far as the layers in bfloat16 were from those in float32 on a CPU
+    assert ((found - reference).abs() < 3e-3 * reference[0]).all()

@@ -12,7 +12,7 @@ from mmconvnext.backbones.sizes import ARCHS
 from mmconvnext.kernels.triton import composition, norm_mlp, tables
 from mmconvnext.kernels.triton.weights import MLP
 
-TOLERANCES = {torch.float32: 1e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2}
+TOLERANCES = {torch.float32: 3e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 NARROW = sorted({w for arch in ARCHS.values() for w in arch.widths if tables.has_norm_mlp(w)})
 NAMES = ('out', 'hidden', 'energy', 'grad_y', 'normed', 'activation', 'grad_hidden', 'grad_b1', 'grad_gamma')
 
@@ -75,22 +75,22 @@ def check(module, shape: tuple[int, ...], dtype: torch.dtype, device: str, parts
 
 
 @pytest.mark.parametrize('channels', NARROW)
-def test_every_narrow_width(channels: int, device: str) -> None:
-    check(norm_mlp, (1, 2, 3, channels), torch.float32, device, 'layer scale')
+def test_every_narrow_width(channels: int, device: str, exact: torch.dtype) -> None:
+    check(norm_mlp, (1, 2, 3, channels), exact, device, 'layer scale')
 
 
 # Tiles are of 128 pixels of one sample
 @pytest.mark.parametrize('size', [(1, 1), (1, 127), (8, 16), (3, 43), (2, 130)])
 @pytest.mark.parametrize('parts', ['layer scale and drop path', 'GRN'])
-def test_edges_of_tiles(size: tuple[int, int], parts: str, device: str) -> None:
-    check(norm_mlp, (2, *size, 48), torch.float32, device, parts)
+def test_edges_of_tiles(size: tuple[int, int], parts: str, device: str, exact: torch.dtype) -> None:
+    check(norm_mlp, (2, *size, 48), exact, device, parts)
 
 
 @pytest.mark.parametrize('parts', ['', 'layer scale', 'drop path', 'GRN', 'GRN and drop path', 'GRN and layer scale'])
 @pytest.mark.parametrize('module', [norm_mlp, composition])
 @pytest.mark.parametrize('recompute', [False, True])
-def test_every_combination(module, parts: str, recompute: bool, device: str) -> None:
-    check(module, (3, 3, 5, 32), torch.float32, device, parts, recompute)
+def test_every_combination(module, parts: str, recompute: bool, device: str, exact: torch.dtype) -> None:
+    check(module, (3, 3, 5, 32), exact, device, parts, recompute)
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
