@@ -21,7 +21,6 @@ from mmconvnext import ConvNeXt, kernels
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
 OURS, REFERENCE = 'mmconvnext', 'mmconvnext, reference path'
-REPEATS = 20  # of a matrix product in a round: one takes microseconds
 
 
 def parse_args() -> argparse.Namespace:
@@ -181,10 +180,9 @@ def gemm_limit(backbone: ConvNeXt, x: Tensor) -> float:
         if kernels.linear.can_pack(x.dtype):
             packed = kernels.linear.affine(weight, None, len(rows), pack=True)
             ways['packed'] = lambda r=rows, p=packed: p(r)
-        repeated = {name: lambda w=way: [w() for _ in range(REPEATS)] for name, way in ways.items()}
         with torch.no_grad():
-            times = timing.interleaved(repeated, 15)
-        rate = max(rate, *(8 * len(rows) * width**2 * REPEATS / t.median for t in times.values()))
+            times = timing.interleaved(ways, 15)
+        rate = max(rate, *(8 * len(rows) * width**2 / t.median for t in times.values()))
     return flops / rate
 
 

@@ -1,12 +1,14 @@
 """Times a whole Mask R-CNN and UperNet with our backbone against the same with every other ConvNeXt at hand.
 
-The model is the config's; only the backbone is exchanged, all with the same weights. Images, boxes and masks are made
-up, and every step draws the same random numbers. With --out the figures go to a JSON file too, from which
-benchmarks/report.py writes docs/speed.md.
+The model is the config's; only the backbone is exchanged, all with the same weights and so with the same maps and loss,
+which is checked. Images, boxes and masks are made up, and every step draws the same random numbers. With --out the
+figures go to a JSON file too, from which benchmarks/report.py writes docs/speed.md.
 """
 
 import argparse
 import copy
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,14 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from benchmarks import timing
-from benchmarks.backbone import OURS, REFERENCE, Reference, print_table, with_random_weights
+from benchmarks.backbone import OURS, REFERENCE, Reference, check_equal, print_table, with_random_weights
 from benchmarks.peers import PEERS
 from mmconvnext.engine import machine
 from mmconvnext.engine.config import is_segmentation, load_config
 
 OBJECTS = 8  # in an image
+# Of losses: rounding may bring another proposal past a threshold, and so into the sample that is drawn
+TOLERANCE = 0.01
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,8 +40,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='such as configs/detection/mask_rcnn_convnext_t_3x.py')
     parser.add_argument('--size', default='800x1344', metavar='HEIGHTxWIDTH')
     parser.add_argument('--modes', nargs='+', default=['inference', 'training'], choices=('inference', 'training'))
-    parser.add_argument('--batch', type=int, default=1)
+    parser.add_argument('--batch', type=int, help='default: 1, and 2 for a segmentor, whose BatchNorm needs two')
     parser.add_argument('--rounds', type=int, default=5)
+    names = [peer.name for peer in PEERS]
+    parser.add_argument('--peers', nargs='*', default=names, choices=names, help='whom to compare with (default: all)')
     parser.add_argument('--out', type=Path, help='append the figures to this JSON file')
     return parser.parse_args()
 
@@ -45,6 +51,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Measures and prints one table for each mode."""
     args = parse_args()
+    logging.disable(logging.INFO)  # MMEngine logs how each parameter was initialized
     facts = timing.machine()
     print(', '.join(f'{key} {value}' for key, value in facts.items()))
     for mode in args.modes:
@@ -60,8 +67,10 @@ def measure(args: argparse.Namespace, mode: str) -> dict[str, Any]:
     cfg.launcher = 'none'
     machine.adapt(cfg)
     height, width = map(int, args.size.split('x'))
-    models = contenders(cfg, mode)
-    inputs, samples = batch(cfg, args.batch, height, width)
+    models = contenders(cfg, mode, args.peers)
+    inputs, samples = batch(cfg, args.batch or 1 + is_segmentation(cfg), height, width)
+    check_equal({name: model.backbone for name, model in models.items()}, inputs)
+    check_equal_losses(models, inputs, samples)
     runs = {name: lambda m=model: step(m, inputs, samples, mode) for name, model in models.items()}
     times = timing.interleaved(runs, args.rounds)
     return {
@@ -73,8 +82,8 @@ def measure(args: argparse.Namespace, mode: str) -> dict[str, Any]:
     }
 
 
-def contenders(cfg: Config, mode: str) -> dict[str, nn.Module]:
-    """The model with each backbone."""
+def contenders(cfg: Config, mode: str, peers: Sequence[str]) -> dict[str, nn.Module]:
+    """The model with our backbone and with those of some of the peers."""
     torch.manual_seed(0)
     cfg.model.backbone.update(init_cfg=None, drop_path_rate=0.0)
     registry = MODELS if is_segmentation(cfg) else DETECTORS
@@ -84,7 +93,7 @@ def contenders(cfg: Config, mode: str) -> dict[str, nn.Module]:
     with_random_weights(ours.backbone)
     models = {OURS: ours, REFERENCE: _with_backbone(ours, Reference(copy.deepcopy(ours.backbone)))}
     for peer in PEERS:
-        if ours.backbone.version in peer.versions:
+        if peer.name in peers and ours.backbone.version in peer.versions:
             try:
                 models[peer.name] = _with_backbone(ours, peer.build(ours.backbone))
             except ImportError as error:
@@ -117,7 +126,7 @@ def batch(cfg: Config, count: int, height: int, width: int) -> tuple[Tensor, lis
             samples.append(SegDataSample(metainfo=shape, gt_sem_seg=PixelData(data=labels)))
             continue
         corners = rng.uniform(0, 0.7, (OBJECTS, 2))
-        boxes = np.concatenate([corners, corners + rng.uniform(0.05, 0.3, (OBJECTS, 2))], 1) * [width, height] * 2
+        boxes = np.concatenate([corners, corners + rng.uniform(0.05, 0.3, (OBJECTS, 2))], 1) * ([width, height] * 2)
         masks = np.zeros((OBJECTS, height, width), np.uint8)
         for mask, (left, top, right, bottom) in zip(masks, boxes.astype(int)):
             mask[top:bottom, left:right] = 1
@@ -129,6 +138,23 @@ def batch(cfg: Config, count: int, height: int, width: int) -> tuple[Tensor, lis
         ignored = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
         samples.append(DetDataSample(metainfo=shape, gt_instances=truth, ignored_instances=ignored))
     return inputs, samples
+
+
+def check_equal_losses(models: dict[str, nn.Module], inputs: Tensor, samples: list) -> None:
+    """Makes sure that all compute the same.
+
+    Raises:
+        ValueError: If one's loss differs from the reference's by more than rounding explains.
+    """
+    losses = {}
+    for name, model in models.items():
+        torch.manual_seed(0)
+        with torch.no_grad():
+            losses[name] = float(model.parse_losses(model.loss(inputs, copy.deepcopy(samples)))[0])
+    expected = losses[REFERENCE]
+    for name, loss in losses.items():
+        if not abs(loss - expected) <= TOLERANCE * abs(expected):
+            raise ValueError(f'{name}: the loss is {loss}, and {expected} with the reference.')
 
 
 def step(model: nn.Module, inputs: Tensor, samples: list, mode: str) -> None:

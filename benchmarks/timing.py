@@ -33,15 +33,12 @@ def interleaved(contenders: Mapping[str, Callable[[], Any]], rounds: int) -> dic
     for run in contenders.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    gc.collect()
-    gc.freeze()  # else each collection goes through all objects of the process, and leaves nothing in the cache
     for _ in range(rounds):
         for name, run in contenders.items():
             gc.collect()
             start = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - start)
-    gc.unfreeze()
     return {name: summary(values) for name, values in seconds.items()}
 
 

@@ -6,7 +6,6 @@ rather than asked for anew. Of a block, training keeps its input, what the depth
 into GELU: 6C numbers a pixel, where layer by layer it is 12C. The rest is computed again where it is cheap.
 """
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,8 +20,6 @@ from mmconvnext.kernels.linear import affine
 from mmconvnext.kernels.tensors import EPS, BlockTensors
 
 CHUNK = 1024  # pixels
-# Of a sample, for each channel, from which on GRN goes into the weights behind it rather than onto its pixels
-PIXELS_WORTH_FOLDING = 2
 
 # Of pixels in a row: the first one, and the one after the last
 Range = tuple[int, int]
@@ -46,9 +43,7 @@ class _Block(torch.autograd.Function):
         t = BlockTensors(*flat)  # type: ignore[arg-type]  # autograd passes them one by one
         y = F.conv2d(x, t.dw_weight, t.dw_bias, padding=3, groups=x.shape[1])
         x_pixels, y_pixels = pixels(x), pixels(y)
-        # Of large tensors the system hands out each page anew, which costs more than the sums written to them: nothing
-        # reads y's pixels again once their branch is there, unless for the pass back
-        out = torch.empty_like(x_pixels) if keep else y_pixels
+        out = torch.empty_like(x_pixels)
         up = affine(t.w1, t.b1, len(out))
         down = affine(t.w2, t.b2, len(out))
         hidden = []
@@ -67,10 +62,7 @@ class _Block(torch.autograd.Function):
                     activations.append(F.gelu(h))
             if t.grn_gamma is not None and t.grn_beta is not None:
                 factor = Response(t.grn_gamma, energy(activations)).scale()
-                if _folds(samples, t):
-                    down = affine(t.w2 * factor, torch.addmv(t.b2, t.w2, t.grn_beta), samples[1] - samples[0])
-                else:
-                    activations = [torch.addcmul(t.grn_beta, a, factor, out=a) for a in activations]
+                down = affine(t.w2 * factor, torch.addmv(t.b2, t.w2, t.grn_beta), samples[1] - samples[0])
                 for chunk, activation in zip(chunks(samples), activations):
                     _add(x_pixels, down(activation), t.layer_scale, scale, chunk, out)
         if keep:
@@ -85,9 +77,7 @@ class _Block(torch.autograd.Function):
         grad_out = grad_out.contiguous(memory_format=torch.channels_last)
         mlp = _MLPBackward(t, pixels(y), pixels(grad_out), rest[len(BlockTensors._fields) :])
         for samples, scale in _branches(x, t, sample_scales):
-            if scale == 0:
-                mlp.grad_y[slice(*samples)] = 0
-            else:
+            if scale != 0:
                 mlp.run(samples, scale)
         grads = mlp.finish()
         grad_y = maps(mlp.grad_y, x)
@@ -107,7 +97,7 @@ class _MLPBackward:
     def __init__(self, t: BlockTensors, y: Tensor, grad_out: Tensor, hidden: list[Tensor]) -> None:
         self.t, self.y, self.grad_out = t, y, grad_out
         self.hidden = iter(hidden)
-        self.grad_y = torch.empty_like(y)
+        self.grad_y = torch.zeros_like(y)
         vectors = ('norm_weight', 'norm_bias', 'b1', 'b2', 'grn_gamma', 'grn_beta')
         self.grads = {n: torch.zeros_like(getattr(t, n)) for n in vectors if getattr(t, n) is not None}
         self.up_back = affine(t.w1.t(), None, len(y))
@@ -124,46 +114,21 @@ class _MLPBackward:
                 grad = self._grad_out(chunk, scale)
                 self._add_product('w2', grad, F.gelu(h))
                 self._chunk(chunk, h, self.down_back(grad if t.layer_scale is None else grad * t.layer_scale))
-        elif _folds(samples, t):
-            self._grn_in_weights(parts, scale, t.grn_gamma, t.grn_beta, grad_sum)
-        else:
-            self._grn_on_pixels(parts, scale, t.grn_gamma, t.grn_beta)
+            return
 
-    def _grn_in_weights(
-        self, parts: list[tuple[Range, Tensor]], scale: float, gamma: Tensor, beta: Tensor, grad_sum: Tensor
-    ) -> None:
-        t, grads = self.t, self.grads
         activations = [F.gelu(h) for _, h in parts]
-        response = Response(gamma, energy(activations))
+        response = Response(t.grn_gamma, energy(activations))
         product = torch.zeros_like(t.w2)  # (C, 4C)
         for (chunk, _), activation in zip(parts, activations):
             product.addmm_(self._grad_out(chunk, scale).t(), activation)
         grad_gamma, factor = response.backward(torch.einsum('ch,ch->h', product, t.w2))
         grads['grn_gamma'] += grad_gamma
         grads['grn_beta'].addmv_(t.w2.t(), grad_sum)
-        product.mul_(response.scale()).addr_(grad_sum, beta)
+        product.mul_(response.scale()).addr_(grad_sum, t.grn_beta)
         grads['w2'] = product.add_(grads['w2']) if 'w2' in grads else product
-        down_back = affine((t.w2 * response.scale()).t(), None, sum(len(h) for _, h in parts))
+        down_back = affine((t.w2 * response.scale()).t(), None, samples[1] - samples[0])
         for (chunk, h), activation in zip(parts, activations):
             self._chunk(chunk, h, down_back(self._grad_out(chunk, scale)).addcmul_(activation, factor))
-
-    def _grn_on_pixels(self, parts: list[tuple[Range, Tensor]], scale: float, gamma: Tensor, beta: Tensor) -> None:
-        grads = self.grads
-        activations = [F.gelu(h) for _, h in parts]
-        response = Response(gamma, energy(activations))
-        grad_scale = torch.zeros_like(gamma)
-        grads_normalized = []
-        for (chunk, _), activation in zip(parts, activations):
-            grad = self._grad_out(chunk, scale)
-            self._add_product('w2', grad, torch.addcmul(beta, activation, response.scale()))
-            grad_normalized = self.down_back(grad)  # (n, 4C)
-            grads['grn_beta'] += grad_normalized.sum(0)
-            grad_scale += (grad_normalized * activation).sum(0)
-            grads_normalized.append(grad_normalized)
-        grad_gamma, factor = response.backward(grad_scale)
-        grads['grn_gamma'] += grad_gamma
-        for (chunk, h), activation, grad in zip(parts, activations, grads_normalized):
-            self._chunk(chunk, h, grad.mul_(response.scale()).addcmul_(activation, factor))
 
     def finish(self) -> dict[str, Tensor]:
         """Returns the gradients by name; the depthwise convolution's are not among them."""
@@ -213,16 +178,10 @@ def maps(x: Tensor, like: Tensor) -> Tensor:
     return x.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
-def chunks(samples: Range, most: int = CHUNK) -> list[Range]:
-    """Cuts a range of pixels into even chunks of at most so many."""
-    start, stop = samples
-    count = -(-(stop - start) // most)
-    cuts = [start + (stop - start) * i // count for i in range(count + 1)]
-    return list(itertools.pairwise(cuts))
-
-
-def _folds(samples: Range, t: BlockTensors) -> bool:
-    return samples[1] - samples[0] >= PIXELS_WORTH_FOLDING * t.w1.shape[1]
+def chunks(samples: Range) -> Iterator[Range]:
+    """Cuts a range of pixels into chunks."""
+    for start in range(*samples, CHUNK):
+        yield start, min(start + CHUNK, samples[1])
 
 
 def _branches(x: Tensor, t: BlockTensors, sample_scales: Tensor | None) -> Iterator[tuple[Range, float]]:

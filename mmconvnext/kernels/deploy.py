@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmconvnext.kernels.cpu import chunks, maps, pixels
+from mmconvnext.kernels.cpu import maps, pixels
 from mmconvnext.kernels.grn import Response, energy
 from mmconvnext.kernels.linear import affine
 from mmconvnext.kernels.plain import is_plain, is_untouched
 from mmconvnext.kernels.tensors import EPS, BlockTensors
 
-HIDDEN_BYTES = 2**22  # of a chunk's 4C-wide tensor
+HIDDEN_ELEMENTS = 2**19  # of a chunk's 4C-wide tensor: 2 MB in float32
 PIXELS = 1024  # what the packed layout is chosen for
 
 
@@ -87,18 +87,18 @@ class _DeployedBlock:
         self.up = affine(w1.to(dtype), b1.to(dtype), PIXELS, gelu=True, pack=pack)
         self.down = affine(w2.to(dtype), b2.to(dtype), PIXELS, pack=pack)
         self.grn_gamma = None if t.grn_gamma is None else t.grn_gamma.to(dtype)
-        self.chunk = max(1, HIDDEN_BYTES // (len(t.w1) * dtype.itemsize)) if pack else 2**31
+        self.chunk = max(1, HIDDEN_ELEMENTS // len(t.w1)) if pack else 2**31
 
     def __call__(self, x: Tensor) -> Tensor:
         channels = x.shape[1]
         weight, bias = self.depthwise
         y = pixels(F.conv2d(x, weight, bias, padding=3, groups=channels))
         shortcut = pixels(x)
-        out = y  # whose pixels nothing reads again once their branch is there: see cpu.py
+        out = torch.empty_like(y)
         # GRN needs a whole sample's activations before it can go on
         size = len(y) if self.grn_gamma is None else x.shape[2] * x.shape[3]
         for start in range(0, len(y), max(1, size)):
-            ranges = [slice(*chunk) for chunk in chunks((start, start + size), self.chunk)]
+            ranges = [slice(a, min(a + self.chunk, start + size)) for a in range(start, start + size, self.chunk)]
             for here, activation in zip(ranges, self._activations(y, ranges)):
                 torch.add(shortcut[here], self.down(activation), out=out[here])
         return maps(out, x)

@@ -39,9 +39,9 @@ def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
     total = x.new_zeros(channels, 7, 7)
     step = max(1, WINDOW_ELEMENTS // (batch * columns * channels * (h + 6) * (w + 6)))  # rows of tiles at a time
     for start in range(0, rows, step):
-        window = windows[:, :, :, start : start + step].reshape(1, h + 6, w + 6, -1)
+        window = windows[:, :, :, start : start + step].reshape(h + 6, w + 6, -1)
         tile = tiles[:, start : start + step].permute(0, 1, 3, 5, 2, 4).reshape(-1, 1, h, w)
-        sums = F.conv2d(window.permute(0, 3, 1, 2), tile, groups=len(tile))  # (1, tiles * C, 7, 7)
+        sums = F.conv2d(window.permute(2, 0, 1)[None], tile, groups=len(tile))  # (1, tiles * C, 7, 7)
         total += sums.view(-1, channels, 7, 7).sum(0)
     # In the strides of a channels-last weight, which DDP's buckets have
     return total.unsqueeze(-1).permute(0, 3, 1, 2)

@@ -6,11 +6,24 @@ from torch import nn
 
 from mmconvnext import kernels
 from mmconvnext.backbones.convnext import Block
-from mmconvnext.kernels import cpu
+from mmconvnext.kernels import choice, cpu
 from mmconvnext.kernels.choice import runs_fused
 from mmconvnext.kernels.tensors import BlockTensors
 
 VERSIONS = {'v1': (1.0, False), 'v1 without layer scale': (0.0, False), 'v2': (0.0, True)}
+
+
+@pytest.fixture(autouse=True)
+def _few_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, 'GRN_PIXELS', 0)
+
+
+def test_grn_of_few_pixels_runs_layer_by_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, 'GRN_PIXELS', 4)
+    x = torch.randn(2, 24, 8, 12)  # 96 pixels a sample
+    assert runs_fused(Block(24, 0.0, 0.0, True), x)
+    assert not runs_fused(Block(24, 0.0, 0.0, True), x[..., :11])
+    assert runs_fused(Block(24, 0.0, 1.0, False), x[..., :11])
 
 
 @pytest.fixture(params=VERSIONS)
@@ -40,9 +53,8 @@ def assert_close(found: list[torch.Tensor], expected: list[torch.Tensor], tolera
         assert (a - b).norm() <= tolerance * b.norm()
 
 
-# Of one pixel; of few, where GRN works on pixels; of less than a chunk, where it goes into weights; and of several
-# chunks, where the tiles of the weight gradient do not fit evenly
-@pytest.mark.parametrize('shape', [(1, 24, 1, 1), (2, 24, 5, 7), (2, 24, 9, 13), (2, 24, 53, 61)])
+# Of one pixel; of less than a chunk; and of several chunks, where the tiles of the weight gradient do not fit evenly
+@pytest.mark.parametrize('shape', [(1, 24, 1, 1), (2, 24, 9, 13), (2, 24, 53, 61)])
 def test_outputs_and_gradients_are_those_of_the_layers(block: Block, shape: tuple[int, ...]) -> None:
     x = torch.randn(shape)
     assert runs_fused(block, x)

@@ -24,9 +24,9 @@ def worst(found: tuple[torch.Tensor, ...], expected: tuple[torch.Tensor, ...]) -
     return max(float((a - b).norm() / b.norm()) for a, b in zip(found, expected, strict=True))
 
 
-@pytest.mark.parametrize('hidden_bytes', [800, deploy.HIDDEN_BYTES])  # many chunks, and one
-def test_outputs_stay_the_same(backbone: ConvNeXt, hidden_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deploy, 'HIDDEN_BYTES', hidden_bytes)
+@pytest.mark.parametrize('elements', [200, deploy.HIDDEN_ELEMENTS])  # many chunks, and one
+def test_outputs_stay_the_same(backbone: ConvNeXt, elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy, 'HIDDEN_ELEMENTS', elements)
     x = torch.randn(2, 3, 64, 96)
     with torch.no_grad(), kernels.use('reference'):
         expected = copy.deepcopy(backbone).double()(x.double())
