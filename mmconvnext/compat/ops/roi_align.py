@@ -43,13 +43,12 @@ def roi_align_forward(
     dtype = _compute_dtype(input)
     input, rois = input.to(dtype), rois.to(dtype)
     grid = roi_align_cpu.Grid(aligned_height, aligned_width, spatial_scale, sampling_ratio, aligned)
+    # One channel is both channels-last and not, and nothing has to be copied for torchvision
     if input.is_cpu and input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous():
         output.copy_(roi_align_cpu.forward(input, rois, grid))
     else:
         size = aligned_height, aligned_width
-        output.copy_(
-            torch.ops.torchvision.roi_align(input, rois, spatial_scale, *size, sampling_ratio, aligned)
-        )
+        output.copy_(torch.ops.torchvision.roi_align(input, rois, spatial_scale, *size, sampling_ratio, aligned))
 
 
 def roi_align_backward(
@@ -76,7 +75,9 @@ def roi_align_backward(
     grid = roi_align_cpu.Grid(aligned_height, aligned_width, spatial_scale, sampling_ratio, aligned)
     if grad_output.is_cpu:
         grad = roi_align_cpu.backward(grad_output, rois, grid, grad_input.shape)
-        grad_input.set_(grad.to(grad_input.dtype))  # channels-last now, as the convolution before wants it
+        grad = grad.to(grad_input.dtype)
+        # In place of a sum, which would copy: the zeros are not channels-last
+        grad_input.set_(grad.untyped_storage(), grad.storage_offset(), grad.shape, grad.stride())
     else:
         size = aligned_height, aligned_width
         grad_input += torch.ops.torchvision._roi_align_backward(

@@ -39,7 +39,7 @@ def forward(maps: Tensor, rois: Tensor, grid: Grid) -> Tensor:
     samples = _Samples.of(rois, grid, *maps.shape[2:])
     pixels = maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
     cells = _sums(pixels, samples.pixel, samples.offsets, samples.weight)
-    return cells.view(len(rois), grid.height, grid.width, -1).permute(0, 3, 1, 2)
+    return cells.view(len(rois), grid.height, grid.width, maps.shape[1]).permute(0, 3, 1, 2)
 
 
 def backward(grad_cells: Tensor, rois: Tensor, grid: Grid, shape: torch.Size) -> Tensor:
@@ -57,9 +57,7 @@ def backward(grad_cells: Tensor, rois: Tensor, grid: Grid, shape: torch.Size) ->
     pixel, order = torch.sort(samples.pixel, stable=True)
     offsets = torch.searchsorted(pixel, torch.arange(batch * height * width + 1))
     cell = torch.repeat_interleave(samples.offsets.diff())[order]
-    grad_pixels = _sums(
-        grad_cells.permute(0, 2, 3, 1).reshape(-1, channels), cell, offsets, samples.weight[order]
-    )
+    grad_pixels = _sums(grad_cells.permute(0, 2, 3, 1).reshape(-1, channels), cell, offsets, samples.weight[order])
     return grad_pixels.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
@@ -82,14 +80,14 @@ class _Samples(NamedTuple):
         rows = _Axis.of(top, bottom, grid, grid.height, height)
         columns = _Axis.of(left, right, grid, grid.width, width)
         # A cell's pixels are where its rows of pixels meet its columns
-        counts = (rows.count[:, :, None] * columns.count[:, None, :]).flatten()
+        counts = (rows.size[:, :, None] * columns.size[:, None, :]).flatten()
         offsets = F.pad(counts.cumsum(0), (1, 0))
         cell = torch.repeat_interleave(counts)
         row = cell // grid.width  # both of cells, numbered through all RoIs
         column = row // grid.height * grid.width + cell % grid.width
         nth = torch.arange(len(cell)) - offsets[cell]
-        down = nth // columns.count.flatten()[column]
-        across = nth - down * columns.count.flatten()[column]
+        down = nth // columns.size.flatten()[column]
+        across = nth - down * columns.size.flatten()[column]
         first_row = rows.first + image.long()[:, None] * height
         pixel = (first_row.flatten()[row] + down) * width + columns.first.flatten()[column] + across
         weight = rows.weight.flatten(0, 1)[row, down] * columns.weight.flatten(0, 1)[column, across]
@@ -101,12 +99,12 @@ class _Axis(NamedTuple):
 
     Args:
         first: The first one's index, (n, cells).
-        count: How many there are, (n, cells); 0 where all samples lie outside the map.
-        weight: Theirs, (n, cells, the largest count), then zeros.
+        size: How many there are, (n, cells); 0 where all samples lie outside the map.
+        weight: Theirs, (n, cells, the largest size), then zeros.
     """
 
     first: Tensor
-    count: Tensor
+    size: Tensor
     weight: Tensor
 
     @classmethod
@@ -142,6 +140,4 @@ def _largest(counts: Tensor) -> int:
 
 def _sums(rows: Tensor, indices: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
     """Of each range of the indices the weighted sum of those rows, (len(offsets) - 1, C)."""
-    return F.embedding_bag(
-        indices, rows, offsets, mode='sum', per_sample_weights=weights, include_last_offset=True
-    )
+    return F.embedding_bag(indices, rows, offsets, mode='sum', per_sample_weights=weights, include_last_offset=True)
