@@ -1,1 +1,3 @@
-"""What is measured, and against whom; run as ``python -m benchmarks.backbone``."""
+"""What is measured against whom."""
+
+import mmconvnext  # noqa: F401  MMDetection, when it is imported, looks for mmcv's operators

@@ -1,16 +1,17 @@
 """Times a whole Mask R-CNN and UperNet with our backbone against the same with every other ConvNeXt at hand.
 
-The model is the config's; only the backbone is exchanged, all with the same weights. Images, boxes and masks are made
-up, and every step draws the same random numbers. On a GPU the protocol is that of benchmarks/gpu.py. With several
-sizes, as a detector has them in training, each step takes the next. With --out the figures go to a JSON file too, from
-which benchmarks/report.py writes docs/speed.md.
+The model is the config's; only the backbone is exchanged, all with the same weights and so with the same maps and loss,
+which is checked. Images, boxes and masks are made up, and every step draws the same random numbers. On a GPU the
+protocol is that of benchmarks/gpu.py. With several sizes, as a detector has them in training, each step takes the next.
+With --out the figures go to a JSON file too, from which benchmarks/report.py writes docs/speed.md.
 """
 
 import argparse
 import copy
 import itertools
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,15 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from benchmarks import gpu, timing
-from benchmarks.backbone import OURS, REFERENCE, Reference, print_table, with_random_weights
+from benchmarks.backbone import OURS, REFERENCE, Reference, check_equal, print_table, with_random_weights
 from benchmarks.peers import PEERS
 from mmconvnext.engine import machine
 from mmconvnext.engine.config import is_segmentation, load_config
 from mmconvnext.kernels.choice import MEMORY
 
 OBJECTS = 8  # in an image
+# Of losses: rounding may bring another proposal past a threshold, and so into the sample that is drawn
+TOLERANCE = 0.01
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,9 +47,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', default='cpu', choices=('cpu', 'cuda'))
     parser.add_argument('--precision', default='fp32', choices=('fp32', 'amp-bf16', 'amp-fp16'))
     parser.add_argument('--modes', nargs='+', default=['inference', 'training'], choices=('inference', 'training'))
-    parser.add_argument('--batch', type=int, default=1)
+    parser.add_argument('--batch', type=int, help='default: 1, and 2 for a segmentor, whose BatchNorm needs two')
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--steps', type=int, default=20, help='of each turn on a GPU (default: 20)')
+    names = [peer.name for peer in PEERS]
+    parser.add_argument('--peers', nargs='*', default=names, choices=names, help='whom to compare with (default: all)')
     parser.add_argument('--out', type=Path, help='append the figures to this JSON file')
     return parser.parse_args()
 
@@ -56,6 +61,7 @@ def main() -> None:
     args = parse_args()
     if args.device == 'cuda' and not torch.cuda.is_available():
         sys.exit('error: --device cuda needs a GPU that PyTorch can use.')
+    logging.disable(logging.INFO)  # MMEngine logs how each parameter was initialized
     facts = timing.machine() if args.device == 'cpu' else gpu.machine()
     print(', '.join(f'{key} {value}' for key, value in facts.items()))
     for mode in args.modes:
@@ -72,8 +78,11 @@ def measure(args: argparse.Namespace, mode: str) -> dict[str, Any]:
     machine.adapt(cfg)
     sizes = [tuple(map(int, size.split('x'))) for size in args.sizes]
     on_gpu = args.device == 'cuda'
-    models = contenders(cfg, mode, on_gpu)
-    batches = [batch(cfg, args.batch, height, width, device_of(on_gpu)) for height, width in sizes]
+    models = contenders(cfg, mode, args.peers, on_gpu)
+    count = args.batch or 1 + is_segmentation(cfg)
+    batches = [batch(cfg, count, height, width, device_of(on_gpu)) for height, width in sizes]
+    check_equal({name: model.backbone for name, model in models.items()}, batches[0][0], 1e-3 if on_gpu else 1e-4)
+    check_equal_losses(models, *batches[0])
     amp = gpu.PRECISIONS[args.precision][1]
 
     def turn(model: nn.Module) -> Callable[[], None]:
@@ -102,7 +111,7 @@ def measure(args: argparse.Namespace, mode: str) -> dict[str, Any]:
         'model': Path(args.config).stem,
         'mode': mode,
         'dtype': args.precision,
-        'input': [args.batch, 3, heights, widths],
+        'input': [count, 3, heights, widths],
         'rows': rows,
     }
 
@@ -112,8 +121,8 @@ def device_of(on_gpu: bool) -> str:
     return gpu.DEVICE if on_gpu else 'cpu'
 
 
-def contenders(cfg: Config, mode: str, on_gpu: bool) -> dict[str, nn.Module]:
-    """The model with each backbone."""
+def contenders(cfg: Config, mode: str, peers: Sequence[str], on_gpu: bool) -> dict[str, nn.Module]:
+    """The model with our backbone and with those of some of the peers."""
     torch.manual_seed(0)
     cfg.model.backbone.update(init_cfg=None, drop_path_rate=0.0)
     registry = MODELS if is_segmentation(cfg) else DETECTORS
@@ -127,7 +136,7 @@ def contenders(cfg: Config, mode: str, on_gpu: bool) -> dict[str, nn.Module]:
             name = f'mmconvnext, triton, {memory}'
             models[name] = _with_backbone(ours, gpu.Ours(copy.deepcopy(ours.backbone), 'triton', memory))
     for peer in PEERS:
-        if ours.backbone.version in peer.versions:
+        if peer.name in peers and ours.backbone.version in peer.versions:
             try:
                 models[peer.name] = _with_backbone(ours, peer.build(ours.backbone))
             except ImportError as error:
@@ -173,6 +182,23 @@ def batch(cfg: Config, count: int, height: int, width: int, device: str) -> tupl
         ignored = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
         samples.append(DetDataSample(metainfo=shape, gt_instances=truth, ignored_instances=ignored))
     return inputs.to(device), [sample.to(device) for sample in samples]
+
+
+def check_equal_losses(models: dict[str, nn.Module], inputs: Tensor, samples: list) -> None:
+    """Makes sure that all compute the same.
+
+    Raises:
+        ValueError: If one's loss differs from the reference's by more than rounding explains.
+    """
+    losses = {}
+    for name, model in models.items():
+        torch.manual_seed(0)
+        with torch.no_grad():
+            losses[name] = float(model.parse_losses(model.loss(inputs, copy.deepcopy(samples)))[0])
+    expected = losses[REFERENCE]
+    for name, loss in losses.items():
+        if not abs(loss - expected) <= TOLERANCE * abs(expected):
+            raise ValueError(f'{name}: the loss is {loss}, and {expected} with the reference.')
 
 
 def step(model: nn.Module, inputs: Tensor, samples: list, mode: str) -> None:

@@ -17,6 +17,10 @@ from torch.nn import functional as F
 from mmconvnext.backbones import ConvNeXt
 from mmconvnext.checkpoints import convert
 
+# MMPretrain's language models fail to import under today's transformers, and MMDetection imports MMPretrain where it
+# is installed. None of them is needed here
+sys.modules.setdefault('mmpretrain.models.multimodal', ModuleType('multimodal'))
+
 
 @dataclass(frozen=True)
 class Peer:
@@ -160,8 +164,6 @@ def torchvision(ours: ConvNeXt) -> nn.Module:
 
 def mmpretrain(ours: ConvNeXt) -> nn.Module:
     """MMPretrain's backbone."""
-    # Its language models fail to import under today's transformers; none is needed here
-    sys.modules.setdefault('mmpretrain.models.multimodal', ModuleType('multimodal'))
     from mmpretrain.models.backbones.convnext import ConvNeXt as MMPretrainConvNeXt
 
     arch = dict(depths=list(ours.arch.depths), channels=list(ours.arch.widths))

@@ -5,12 +5,16 @@ import math
 import numpy as np
 import pytest
 import torch
+import torchvision
 from mmcv.ops import RoIAlign, roi_align
 from torch import Tensor
+
+from mmconvnext.compat.ops import roi_align_cpu
 
 pytestmark = pytest.mark.usefixtures('stand_in')
 
 SCALE = 0.25
+LAYOUTS = [torch.contiguous_format, torch.channels_last]
 ROIS = torch.tensor(
     [
         [0, 3.0, 5.0, 30.0, 41.0],
@@ -66,7 +70,11 @@ def features() -> Tensor:
 @pytest.mark.parametrize('aligned', [True, False])
 @pytest.mark.parametrize('sampling_ratio', [0, 1, 2, 3])
 @pytest.mark.parametrize('size', [(7, 7), (2, 3)])
-def test_forward(features: Tensor, aligned: bool, sampling_ratio: int, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_forward(
+    features: Tensor, aligned: bool, sampling_ratio: int, size: tuple[int, int], layout: torch.memory_format
+) -> None:
+    features = features.contiguous(memory_format=layout)
     out = RoIAlign(size, SCALE, sampling_ratio, aligned=aligned)(features, ROIS)
     expected = definition(features, ROIS, size, sampling_ratio, aligned)
     torch.testing.assert_close(out, expected.float(), rtol=1e-4, atol=1e-5)
@@ -74,9 +82,10 @@ def test_forward(features: Tensor, aligned: bool, sampling_ratio: int, size: tup
 
 @pytest.mark.parametrize('aligned', [True, False])
 @pytest.mark.parametrize('sampling_ratio', [0, 2])
-def test_gradient(aligned: bool, sampling_ratio: int) -> None:
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_gradient(aligned: bool, sampling_ratio: int, layout: torch.memory_format) -> None:
     layer = RoIAlign((2, 3), SCALE, sampling_ratio, aligned=aligned)
-    features = torch.randn(2, 2, 5, 6, dtype=torch.double, requires_grad=True)
+    features = torch.randn(2, 2, 5, 6, dtype=torch.double).contiguous(memory_format=layout).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: layer(x, ROIS.double()), features)
 
 
@@ -92,12 +101,13 @@ def test_any_memory_layout(features: Tensor, layout: torch.memory_format | str) 
     weight = torch.randn_like(outs[0]).transpose(2, 3)  # as heads with permuted outputs send it back
     for out in outs:
         (out * weight).sum().backward()
-    assert torch.equal(*outs)
+    torch.testing.assert_close(*outs)
     torch.testing.assert_close(leaves[0].grad, leaves[1].grad)
 
 
-def test_no_rois(features: Tensor) -> None:
-    features.requires_grad_()
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_no_rois(features: Tensor, layout: torch.memory_format) -> None:
+    features = features.contiguous(memory_format=layout).requires_grad_()
     out = RoIAlign(7, SCALE)(features, ROIS[:0])
     assert out.shape == (0, 3, 7, 7)
     out.sum().backward()
@@ -106,8 +116,11 @@ def test_no_rois(features: Tensor) -> None:
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize('autocast', [False, True])
-def test_half_precision_computes_in_single(features: Tensor, dtype: torch.dtype, autocast: bool) -> None:
-    half = features.to(dtype).requires_grad_()
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_half_precision_computes_in_single(
+    features: Tensor, dtype: torch.dtype, autocast: bool, layout: torch.memory_format
+) -> None:
+    half = features.to(dtype).contiguous(memory_format=layout).requires_grad_()
     single = half.detach().float().requires_grad_()
     with torch.autocast('cpu', dtype=torch.bfloat16, enabled=autocast):
         out, expected = (RoIAlign(7, SCALE, 2)(tensor, ROIS) for tensor in (half, single))
@@ -119,6 +132,55 @@ def test_half_precision_computes_in_single(features: Tensor, dtype: torch.dtype,
     assert torch.equal(half.grad, single.grad.to(dtype))
 
 
+@pytest.mark.parametrize('channels', [1, 3])
+def test_channels_last_is_what_torchvision_computes(channels: int) -> None:
+    features = torch.randn(2, channels, 33, 47).contiguous(memory_format=torch.channels_last).requires_grad_()
+    corners = torch.rand(40, 2) * torch.tensor([188, 132])
+    index = torch.randint(2, (40, 1))
+    rois = torch.cat([index, corners, corners + 90 * torch.rand(40, 2)], 1)
+    out = RoIAlign((7, 5), SCALE)(features, rois)
+    weight = torch.randn_like(out)
+    (grad,) = torch.autograd.grad((out * weight).sum(), features)
+    expected = torchvision.ops.roi_align(features, rois, (7, 5), SCALE, 0, aligned=True)
+    torch.testing.assert_close(out, expected)
+    torch.testing.assert_close(grad, *torch.autograd.grad((expected * weight).sum(), features))
+
+
+@pytest.mark.parametrize('sampling_ratio', [0, 2])
+def test_corners_that_are_no_numbers_leave_their_roi_empty(features: Tensor, sampling_ratio: int) -> None:
+    diverged = torch.tensor([[1, torch.nan, 3.0, 20.0, 20.0], [0, 3.0, torch.nan, 9.0, torch.nan]])
+    features, layer = features.contiguous(memory_format=torch.channels_last), RoIAlign(7, SCALE, sampling_ratio)
+    out = layer(features, torch.cat([ROIS, diverged]))
+    torch.testing.assert_close(out[: len(ROIS)], layer(features, ROIS))
+    assert not out[len(ROIS) :].any()
+
+
+def test_channels_last_maps_are_not_copied(features: Tensor) -> None:
+    features = features.contiguous(memory_format=torch.channels_last).requires_grad_()
+    with torch.profiler.profile(record_shapes=True) as profile:
+        RoIAlign(7, SCALE)(features, ROIS).sum().backward()
+    copied = [event.input_shapes[0] for event in profile.events() if event.name == 'aten::copy_']
+    assert copied  # of the cells
+    assert list(features.shape) not in copied
+    assert features.grad.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_max_pooling_says_what_to_do(features: Tensor) -> None:
     with pytest.raises(NotImplementedError, match=r"pool_mode='max' needs .* Set pool_mode='avg'.*pip install"):
         roi_align(features, ROIS, 7, SCALE, 2, 'max', True)
+
+
+@pytest.mark.parametrize(
+    'rois', [[[0, -500.0, 2.0, 700.0, 90.0]], [[1, 0.0, 0.0, 188.0, 132.0]] * 3], ids=['long', 'many']
+)
+def test_rois_too_large_to_list_are_left_to_torchvision(monkeypatch: pytest.MonkeyPatch, rois: list) -> None:
+    monkeypatch.setattr(roi_align_cpu, 'MOST_SAMPLES', 2 * 33 * 47)
+    monkeypatch.setattr(roi_align_cpu, 'forward', None)
+    monkeypatch.setattr(roi_align_cpu, 'backward', None)
+    leaves = [torch.randn(2, 3, 33, 47).requires_grad_()]
+    leaves.append(leaves[0].detach().contiguous(memory_format=torch.channels_last).requires_grad_())
+    outs = [RoIAlign((7, 5), SCALE)(leaf, torch.tensor(rois)) for leaf in leaves]
+    for out in outs:
+        out.square().sum().backward()
+    torch.testing.assert_close(*outs)
+    torch.testing.assert_close(leaves[0].grad, leaves[1].grad)

@@ -5,6 +5,7 @@ import torchvision  # noqa: F401  it defines torch.ops.torchvision
 from torch import Tensor
 
 from mmconvnext.compat.compiled_mmcv import how_to_compile
+from mmconvnext.compat.ops import roi_align_cpu
 
 
 def roi_align_forward(
@@ -40,10 +41,15 @@ def roi_align_forward(
     """
     _check_average(pool_mode)
     dtype = _compute_dtype(input)
-    grid = aligned_height, aligned_width
-    output.copy_(
-        torch.ops.torchvision.roi_align(input.to(dtype), rois.to(dtype), spatial_scale, *grid, sampling_ratio, aligned)
-    )
+    input, rois = input.to(dtype), rois.to(dtype)
+    grid = roi_align_cpu.Grid(aligned_height, aligned_width, spatial_scale, sampling_ratio, aligned)
+    # One channel is both channels-last and not, and nothing has to be copied for torchvision
+    rows = input.is_cpu and input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous()
+    if rows and roi_align_cpu.fits(rois, grid, *input.shape[2:]):
+        output.copy_(roi_align_cpu.forward(input, rois, grid))
+    else:
+        size = aligned_height, aligned_width
+        output.copy_(torch.ops.torchvision.roi_align(input, rois, spatial_scale, *size, sampling_ratio, aligned))
 
 
 def roi_align_backward(
@@ -59,23 +65,25 @@ def roi_align_backward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Add the gradient of the input to ``grad_input``, (b, c, h, w).
+    """Set ``grad_input``, (b, c, h, w) and all zeros as mmcv gives it, to the gradient of the input.
 
     ``grad_output`` is (n, c, aligned_height, aligned_width); what else it takes and raises is as in
     :func:`roi_align_forward`.
     """
     _check_average(pool_mode)
     dtype = _compute_dtype(grad_output)
-    grid = aligned_height, aligned_width
-    grad_input += torch.ops.torchvision._roi_align_backward(
-        grad_output.to(dtype),
-        rois.to(dtype),
-        spatial_scale,
-        *grid,
-        *grad_input.shape,
-        sampling_ratio,
-        aligned,
-    )
+    grad_output, rois = grad_output.to(dtype), rois.to(dtype)
+    grid = roi_align_cpu.Grid(aligned_height, aligned_width, spatial_scale, sampling_ratio, aligned)
+    if grad_output.is_cpu and roi_align_cpu.fits(rois, grid, *grad_input.shape[2:]):
+        grad = roi_align_cpu.backward(grad_output, rois, grid, grad_input.shape)
+        grad = grad.to(grad_input.dtype)
+        # In place of a sum, which would copy: the zeros are not channels-last
+        grad_input.set_(grad.untyped_storage(), grad.storage_offset(), grad.shape, grad.stride())
+    else:
+        size = aligned_height, aligned_width
+        grad_input += torch.ops.torchvision._roi_align_backward(
+            grad_output, rois, spatial_scale, *size, *grad_input.shape, sampling_ratio, aligned
+        )
 
 
 def _compute_dtype(features: Tensor) -> torch.dtype:
