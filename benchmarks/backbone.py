@@ -21,6 +21,7 @@ from mmconvnext import ConvNeXt, kernels
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
 OURS, REFERENCE = 'mmconvnext', 'mmconvnext, reference path'
+DEPLOYED = 'mmconvnext, deployed'
 REPEATS = 20  # of a matrix product in a round: one takes microseconds
 
 
@@ -71,7 +72,7 @@ def measure(args: argparse.Namespace, mode: str, size: str) -> dict[str, Any]:
         if mode == 'training':
             rows[name]['saved'] = saved_activations(model, x)
         if args.memory and 'compile' not in name:
-            rows[name]['peak'] = timing.peak_memory(_peak, model, x, mode)
+            rows[name]['peak'] = timing.peak_memory(_peak, model, x, mode, name == DEPLOYED)
     limit = gemm_limit(models[OURS], x) * (3 if mode == 'training' else 1)
     return {
         'model': f'ConvNeXt V{args.version} {args.arch}',
@@ -102,7 +103,7 @@ def contenders(args: argparse.Namespace, mode: str) -> dict[str, nn.Module]:
     for model in models.values():
         model.to(DTYPES[args.dtype]).train(mode == 'training')
     if mode == 'inference':
-        models['mmconvnext, deployed'] = copy.deepcopy(models[OURS]).switch_to_deploy()
+        models[DEPLOYED] = copy.deepcopy(models[OURS]).switch_to_deploy()
     return models
 
 
@@ -187,7 +188,9 @@ def gemm_limit(backbone: ConvNeXt, x: Tensor) -> float:
     return flops / rate
 
 
-def _peak(model: nn.Module, x: Tensor, mode: str, ready: Callable[[], None]) -> None:
+def _peak(model: nn.Module, x: Tensor, mode: str, deployed: bool, ready: Callable[[], None]) -> None:
+    if deployed:  # which does not travel to another process
+        model.switch_to_deploy()
     ready()
     (train_step if mode == 'training' else infer)(model, x)
 

@@ -61,7 +61,6 @@ def main() -> None:
     args = parse_args()
     if args.device == 'cuda' and not torch.cuda.is_available():
         sys.exit('error: --device cuda needs a GPU that PyTorch can use.')
-    logging.disable(logging.INFO)  # MMEngine logs how each parameter was initialized
     facts = timing.machine() if args.device == 'cpu' else gpu.machine()
     print(', '.join(f'{key} {value}' for key, value in facts.items()))
     for mode in args.modes:
@@ -128,7 +127,9 @@ def contenders(cfg: Config, mode: str, peers: Sequence[str], on_gpu: bool) -> di
     registry = MODELS if is_segmentation(cfg) else DETECTORS
     with registry.switch_scope_and_registry(cfg.default_scope):
         ours = registry.build(cfg.model)
+    logging.disable(logging.INFO)  # MMEngine logs how each parameter was initialized
     ours.init_weights()
+    logging.disable(logging.NOTSET)
     with_random_weights(ours.backbone)
     models = {OURS: ours, REFERENCE: _with_backbone(ours, Reference(copy.deepcopy(ours.backbone)))}
     if on_gpu:

@@ -73,7 +73,7 @@ class Stage(nn.Sequential):
     """The blocks of one resolution.
 
     Args:
-        blocks: They.
+        blocks: The blocks, first to last.
         with_cp: Whether to compute each block again in the backward pass instead of storing its activations.
     """
 
@@ -207,7 +207,8 @@ class ConvNeXt(BaseModule):
         """Prepares for faster inference: folds LayerNorm's affine and layer scale into weights, and packs those.
 
         The parameters themselves stay as they are, and so does what ``state_dict`` gives; when they change, they are
-        folded and packed again. ``train()`` undoes the switch, and copies do not have it. Outputs carry no gradient.
+        folded and packed again; but call this again after a change through ``.data`` or under inference mode, of which
+        PyTorch keeps no count. ``train()`` undoes the switch, and copies do not have it. Outputs carry no gradient.
         Under autocast, a compiler or a tracer, and where a block was hooked since, the layers run as they are.
 
         Args:

@@ -12,16 +12,18 @@ DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
 
 @HOOKS.register_module()
 class DeployHook(Hook):
-    """Switches every ConvNeXt of the model to its form for inference, when the checkpoint is loaded.
+    """Switches every ConvNeXt of the model to its form for inference, when its weights are there.
 
     Args:
         dtype: What the blocks compute in, ``fp32`` or ``bf16``.
     """
 
+    priority = 'VERY_LOW'  # averaged weights come before the test's epoch, too
+
     def __init__(self, dtype: str) -> None:
         self.dtype = DTYPES[dtype]
 
-    def before_test(self, runner: Runner) -> None:
+    def before_test_epoch(self, runner: Runner) -> None:
         """Switches them, which also puts them into eval mode."""
         for module in runner.model.modules():
             if isinstance(module, ConvNeXt):

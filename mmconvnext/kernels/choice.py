@@ -98,7 +98,7 @@ def runs_fused(block: nn.Module, x: Tensor) -> bool:
         and AUTO.get(x.device.type) == 'cpu'
         and not torch.compiler.is_exporting()
         and not torch.jit.is_tracing()
-        and (torch.compiler.is_compiling() or not _is_watched(x))
+        and (torch.compiler.is_compiling() or not is_watched(x))
         and x.dtype == torch.float32
         and not torch.is_autocast_enabled('cpu')
         and x.numel() > 0
@@ -124,7 +124,7 @@ def why_not_triton(block: nn.Module, x: Tensor) -> str | None:
         return f'Triton {".".join(map(str, OLDEST_TRITON))} or newer is not installed.'
     if torch.compiler.is_exporting() or torch.jit.is_tracing():
         return 'An exporter has to see the layers.'
-    if not torch.compiler.is_compiling() and _is_watched(x):
+    if not torch.compiler.is_compiling() and is_watched(x):
         return 'A transform, a dispatch mode or a subclass of Tensor has to see the layers.'
     if not (INTERPRETED and x.device.type == 'cpu'):
         if x.device.type != 'cuda' or torch.version.hip is not None:
@@ -155,7 +155,8 @@ def why_not_triton(block: nn.Module, x: Tensor) -> str | None:
     return None
 
 
-def _is_watched(x: Tensor) -> bool:
+def is_watched(x: Tensor) -> bool:
+    """Whether a transform, a dispatch mode, forward-mode differentiation or a subclass of Tensor has to see layers."""
     return (
         type(x) is not Tensor
         or torch._C._are_functorch_transforms_active()

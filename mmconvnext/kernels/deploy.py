@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmconvnext.kernels.choice import is_watched
 from mmconvnext.kernels.cpu.linear import affine
 from mmconvnext.kernels.cpu.passes import chunks, maps, pixels
 from mmconvnext.kernels.grn import Response, energy
@@ -46,6 +47,7 @@ class DeployedStage:
         if (
             torch.compiler.is_compiling()
             or torch.jit.is_tracing()
+            or is_watched(x)
             or torch.is_autocast_enabled(x.device.type)
             or not self._is_plain()
         ):
@@ -69,7 +71,7 @@ class DeployedStage:
         return all(map(is_untouched, blocks)) and all(map(is_plain, blocks[1:]))
 
     def _versions(self) -> list[tuple[int, int]]:
-        # PyTorch counts changes in place; a parameter made under inference mode cannot change
+        # PyTorch counts changes in place, but none through .data or of what was made under inference mode
         return [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.stage.parameters()]
 
 
@@ -86,7 +88,7 @@ class _DeployedBlock:
         self.depthwise = t.dw_weight.to(dtype), t.dw_bias.to(dtype)
         self.up = affine(w1.to(dtype), b1.to(dtype), PIXELS, gelu=True, pack=pack)
         self.down = affine(w2.to(dtype), b2.to(dtype), PIXELS, pack=pack)
-        self.grn_gamma = None if t.grn_gamma is None else t.grn_gamma.to(dtype)
+        self.grn_gamma = t.grn_gamma
         self.chunk = max(1, HIDDEN_BYTES // (len(t.w1) * dtype.itemsize)) if pack else 2**31
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -94,7 +96,7 @@ class _DeployedBlock:
         weight, bias = self.depthwise
         y = pixels(F.conv2d(x, weight, bias, padding=3, groups=channels))
         shortcut = pixels(x)
-        out = y  # whose pixels nothing reads again once their branch is there: see cpu.py
+        out = y  # whose pixels nothing reads again once their branch is there: see cpu/passes.py
         # GRN needs a whole sample's activations before it can go on
         size = len(y) if self.grn_gamma is None else x.shape[2] * x.shape[3]
         for start in range(0, len(y), max(1, size)):
@@ -109,5 +111,5 @@ class _DeployedBlock:
             yield from hidden
             return
         activations = list(hidden)
-        scale = Response(self.grn_gamma, energy(activations)).scale()
+        scale = Response(self.grn_gamma, energy(activations)).scale().to(y.dtype)
         yield from (activation.mul_(scale) for activation in activations)

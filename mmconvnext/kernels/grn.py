@@ -11,9 +11,10 @@ from mmconvnext.kernels.tensors import EPS
 
 
 def energy(chunks: list[Tensor]) -> Tensor:
-    """Energy (4C,) of one sample's activations, given in chunks of (pixels, 4C)."""
-    # Norm of norms: squares of large activations need not be summed in one go
-    norms = torch.stack([torch.linalg.vector_norm(chunk, dim=0) for chunk in chunks])
+    """Energy (4C,) of one sample's activations, given in chunks of (pixels, 4C), in float32 or better."""
+    # Norm of norms: squares of large activations need not be summed in one go, and half precision could not hold them
+    dtype = torch.promote_types(chunks[0].dtype, torch.float32)
+    norms = torch.stack([torch.linalg.vector_norm(chunk, dim=0, dtype=dtype) for chunk in chunks])
     return torch.linalg.vector_norm(norms, dim=0)
 
 

@@ -146,15 +146,6 @@ def test_channels_last_is_what_torchvision_computes(channels: int) -> None:
     torch.testing.assert_close(grad, *torch.autograd.grad((expected * weight).sum(), features))
 
 
-@pytest.mark.parametrize('sampling_ratio', [0, 2])
-def test_corners_that_are_no_numbers_leave_their_roi_empty(features: Tensor, sampling_ratio: int) -> None:
-    diverged = torch.tensor([[1, torch.nan, 3.0, 20.0, 20.0], [0, 3.0, torch.nan, 9.0, torch.nan]])
-    features, layer = features.contiguous(memory_format=torch.channels_last), RoIAlign(7, SCALE, sampling_ratio)
-    out = layer(features, torch.cat([ROIS, diverged]))
-    torch.testing.assert_close(out[: len(ROIS)], layer(features, ROIS))
-    assert not out[len(ROIS) :].any()
-
-
 def test_channels_last_maps_are_not_copied(features: Tensor) -> None:
     features = features.contiguous(memory_format=torch.channels_last).requires_grad_()
     with torch.profiler.profile(record_shapes=True) as profile:
@@ -184,3 +175,28 @@ def test_rois_too_large_to_list_are_left_to_torchvision(monkeypatch: pytest.Monk
         out.square().sum().backward()
     torch.testing.assert_close(*outs)
     torch.testing.assert_close(leaves[0].grad, leaves[1].grad)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+@pytest.mark.parametrize('sampling_ratio', [0, 2])
+def test_corners_that_are_no_numbers_leave_their_roi_empty(
+    features: Tensor, layout: torch.memory_format, sampling_ratio: int
+) -> None:
+    rois = torch.cat([ROIS[:2], torch.tensor([[0, math.nan, 2, 9, 9], [0, -math.inf, 0, math.inf, 9]])])
+    leaves = [features.contiguous(memory_format=layout).detach().requires_grad_() for _ in range(2)]
+    outs = [RoIAlign(7, SCALE, sampling_ratio)(leaf, r) for leaf, r in zip(leaves, (rois, rois[:2]))]
+    assert not outs[0][2:].any()
+    torch.testing.assert_close(outs[0][:2], outs[1])
+    for out in outs:
+        out.sum().backward()
+    torch.testing.assert_close(leaves[0].grad, leaves[1].grad)
+
+
+def test_float32_maps_where_float64_is_the_default(features: Tensor) -> None:
+    maps = features.contiguous(memory_format=torch.channels_last)
+    expected = RoIAlign(7, SCALE)(maps, ROIS)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert torch.equal(RoIAlign(7, SCALE)(maps, ROIS), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)

@@ -109,6 +109,16 @@ def test_every_sample_dropped(block: Block) -> None:
     assert all(not grad.any() for grad in found[2:])
 
 
+def test_an_output_may_be_changed_in_place(block: Block) -> None:
+    x = torch.randn(2, 24, 9, 13, requires_grad=True)
+    grads = []
+    for path in ('auto', 'reference'):
+        with kernels.use(path):
+            (grad,) = torch.autograd.grad(block(x).mul_(2).square().sum(), x)
+        grads.append(grad)
+    assert_close([grads[0]], [grads[1]], 1e-5)
+
+
 def test_gradients_are_derivatives(block: Block) -> None:
     block.double()
     x = torch.randn(2, 24, 3, 2, dtype=torch.float64, requires_grad=True)

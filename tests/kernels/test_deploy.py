@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from mmconvnext import ConvNeXt, kernels
 from mmconvnext.checkpoints import load_pretrained
@@ -44,7 +45,7 @@ def test_bfloat16_inside_is_right_to_its_rounding(backbone: ConvNeXt) -> None:
     assert 1e-5 < worst(found, expected) < 0.03
 
 
-def test_the_state_dict_stays_loadable_and_loading_undoes_it(backbone: ConvNeXt, tmp_path: Path) -> None:
+def test_the_state_dict_stays_loadable_and_is_folded_again_once_loaded(backbone: ConvNeXt, tmp_path: Path) -> None:
     x = torch.randn(1, 3, 64, 96)
     before = copy.deepcopy(backbone.state_dict())
     backbone.switch_to_deploy()
@@ -124,3 +125,25 @@ def test_autocast_and_tracing_see_the_layers(backbone: ConvNeXt) -> None:
     with torch.no_grad():
         traced = torch.jit.trace(backbone, x)
         assert worst(traced(x), backbone(x)) < 1e-5
+
+
+def test_half_precision_holds_the_energy_of_large_activations() -> None:
+    torch.manual_seed(0)
+    backbone = ConvNeXt(TOY, version=2, out_indices=(0,)).eval()
+    block = backbone.stages[0][0]
+    nn.init.constant_(block.pwconv1.bias, 500)  # its square is beyond float16
+    nn.init.normal_(block.grn.gamma)
+    x = torch.randn(1, 3, 256, 256)
+    with torch.no_grad():
+        (expected,) = backbone(x)
+        (found,) = backbone.switch_to_deploy(torch.float16)(x)
+    assert found.isfinite().all()
+    assert worst((found,), (expected,)) < 2e-2
+
+
+def test_a_tracer_sees_the_layers_of_a_deployed_backbone(backbone: ConvNeXt) -> None:
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        expected = backbone(x)
+        found = torch.fx.symbolic_trace(backbone.switch_to_deploy())(x)
+    assert worst(found, expected) < 1e-5

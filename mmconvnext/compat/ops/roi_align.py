@@ -49,7 +49,9 @@ def roi_align_forward(
         output.copy_(roi_align_cpu.forward(input, rois, grid))
     else:
         size = aligned_height, aligned_width
-        output.copy_(torch.ops.torchvision.roi_align(input, rois, spatial_scale, *size, sampling_ratio, aligned))
+        rois, no_number = _without_no_numbers(rois)
+        cells = torch.ops.torchvision.roi_align(input, rois, spatial_scale, *size, sampling_ratio, aligned)
+        output.copy_(cells.masked_fill(no_number, 0))
 
 
 def roi_align_backward(
@@ -81,9 +83,17 @@ def roi_align_backward(
         grad_input.set_(grad.untyped_storage(), grad.storage_offset(), grad.shape, grad.stride())
     else:
         size = aligned_height, aligned_width
+        rois, no_number = _without_no_numbers(rois)
+        grad_output = grad_output.masked_fill(no_number, 0)
         grad_input += torch.ops.torchvision._roi_align_backward(
             grad_output, rois, spatial_scale, *size, *grad_input.shape, sampling_ratio, aligned
         )
+
+
+def _without_no_numbers(rois: Tensor) -> tuple[Tensor, Tensor]:
+    # Torchvision's operator ends the process at NaN or infinite corners; their cells are 0
+    no_number = ~rois.isfinite().all(1)
+    return rois.masked_fill(no_number[:, None], 0), no_number[:, None, None, None]
 
 
 def _compute_dtype(features: Tensor) -> torch.dtype:

@@ -40,8 +40,11 @@ def fits(rois: Tensor, grid: Grid, height: int, width: int) -> bool:
         width: Of the maps.
     """
     sides = (rois[:, 3:] - rois[:, 1:3]) * grid.spatial_scale
-    sides = sides.where(sides.isfinite(), 0).clamp(min=1)
-    return bool((sides <= 4 * max(height, width)).all() and sides.prod(1).sum() <= MOST_SAMPLES)
+    sides = sides.where(sides.isfinite(), 0).clamp(min=0)
+    sides = sides + 2 * sides.new_tensor([grid.width, grid.height])  # each cell reaches into the pixels next to it
+    return bool(
+        (sides <= 4 * max(height, width, grid.height, grid.width)).all() and sides.prod(1).sum() <= MOST_SAMPLES
+    )
 
 
 def forward(maps: Tensor, rois: Tensor, grid: Grid) -> Tensor:
@@ -133,8 +136,10 @@ class _Axis(NamedTuple):
             samples = torch.full_like(step, grid.sampling_ratio)
         else:  # a RoI without extent, or with one that is no number, has none
             samples = step.ceil().where(step.isfinite(), 0).clamp(min=0)
-        k = torch.arange(_largest(samples))
-        position = start + torch.arange(cells)[:, None] * step + (k + 0.5) * step / samples  # (n, cells, k)
+        k = torch.arange(_largest(samples), dtype=step.dtype)
+        position = (
+            start + torch.arange(cells, dtype=step.dtype)[:, None] * step + (k + 0.5) * step / samples
+        )  # (n, cells, k)
         inside = (k < samples) & (position >= -1) & (position <= size)
         position = position.where(inside, 0).clamp(0, size - 1)
         low = position.long()

@@ -1,4 +1,4 @@
-"""A whole block through the CPU path, as :func:`mmconvnext.kernels.triton.block.block` is through Triton's kernels."""
+"""A whole block through the CPU path: what autograd and compilers see of it."""
 
 from typing import Any
 
@@ -18,8 +18,8 @@ def block(x: Tensor, tensors: BlockTensors, sample_scales: Tensor | None = None,
         tensors: The block's.
         sample_scales: Stochastic depth's factor of each sample's branch, (B,). A branch with factor 0 is not computed.
         memory: What training keeps of a block, in numbers a pixel, where layer by layer it is 12C: ``min`` 2C, its
-            input and what the depthwise convolution gives, as compiled code always does; else 6C, what goes into GELU
-            too, which ``min`` computes again.
+            input and what the depthwise convolution gives, as compiled code always does; ``balanced`` and ``speed``
+            6C, what goes into GELU too, which ``min`` computes again.
     """
     keep = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, *tensors))
     if torch.compiler.is_compiling():

@@ -41,11 +41,12 @@ def forward(
     Returns:
         The output, what the depthwise convolution gives, and what goes into GELU, chunk by chunk.
     """
-    y = F.conv2d(x, t.dw_weight, t.dw_bias, padding=3, groups=x.shape[1])
+    y = F.conv2d(x, t.dw_weight, t.dw_bias, padding=3, groups=x.shape[1]).contiguous(memory_format=torch.channels_last)
     x_pixels, y_pixels = pixels(x), pixels(y)
     # Of large tensors the system hands out each page anew, which costs more than the sums written to them: nothing
     # reads y's pixels again once their branch is there, unless for the pass back
-    out = torch.empty_like(x_pixels) if keep else y_pixels
+    result = torch.empty_like(x, memory_format=torch.channels_last) if keep else y
+    out = pixels(result)
     up = affine(t.w1, t.b1, len(out))
     down = affine(t.w2, t.b2, len(out))
     hidden = []
@@ -70,7 +71,7 @@ def forward(
                 activations = [torch.addcmul(t.grn_beta, a, factor, out=a) for a in activations]
             for chunk, activation in zip(chunks(samples), activations):
                 _add(x_pixels, down(activation), t.layer_scale, scale, chunk, out)
-    return maps(out, x), y, hidden
+    return result, y, hidden
 
 
 def backward(
