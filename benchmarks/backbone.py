@@ -71,8 +71,8 @@ def measure(args: argparse.Namespace, mode: str, size: str) -> dict[str, Any]:
     for name, model in models.items():
         if mode == 'training':
             rows[name]['saved'] = saved_activations(model, x)
-        if args.memory and 'compile' not in name:
-            rows[name]['peak'] = timing.peak_memory(_peak, model, x, mode, name == DEPLOYED)
+        if args.memory and 'compile' not in name and name != DEPLOYED:  # neither travels to another process
+            rows[name]['peak'] = timing.peak_memory(_peak, model, x, mode)
     limit = gemm_limit(models[OURS], x) * (3 if mode == 'training' else 1)
     return {
         'model': f'ConvNeXt V{args.version} {args.arch}',
@@ -188,9 +188,7 @@ def gemm_limit(backbone: ConvNeXt, x: Tensor) -> float:
     return flops / rate
 
 
-def _peak(model: nn.Module, x: Tensor, mode: str, deployed: bool, ready: Callable[[], None]) -> None:
-    if deployed:  # which does not travel to another process
-        model.switch_to_deploy()
+def _peak(model: nn.Module, x: Tensor, mode: str, ready: Callable[[], None]) -> None:
     ready()
     (train_step if mode == 'training' else infer)(model, x)
 
