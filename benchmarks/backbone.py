@@ -9,15 +9,16 @@ import copy
 import shutil
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks import timing
+from benchmarks import arguments, timing
 from benchmarks.peers import PEERS
 from mmconvnext import ConvNeXt, kernels
+from mmconvnext.backbones.sizes import ARCHS
+from mmconvnext.kernels.cpu import linear
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
 OURS, REFERENCE = 'mmconvnext', 'mmconvnext, reference path'
@@ -28,17 +29,23 @@ REPEATS = 20  # of a matrix product in a round: one takes microseconds
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--arch', default='tiny', help='size name (default: tiny)')
+    parser.add_argument('--arch', default='tiny', choices=ARCHS, metavar='ARCH', help='size name (default: tiny)')
     parser.add_argument('--version', type=int, default=1, choices=(1, 2))
-    parser.add_argument('--sizes', nargs='+', default=['320', '512', '800', '800x1344'], metavar='HEIGHT[xWIDTH]')
+    parser.add_argument(
+        '--sizes',
+        nargs='+',
+        type=arguments.size,
+        default=[(320, 320), (512, 512), (800, 800), (800, 1344)],
+        metavar='HEIGHT[xWIDTH]',
+    )
     parser.add_argument('--modes', nargs='+', default=['inference', 'training'], choices=('inference', 'training'))
     parser.add_argument('--dtype', default='fp32', choices=DTYPES)
-    parser.add_argument('--batch', type=int, default=1)
-    parser.add_argument('--rounds', type=int, default=9)
-    parser.add_argument('--threads', type=int, help='of PyTorch (default: its own choice)')
+    parser.add_argument('--batch', type=arguments.count, default=1)
+    parser.add_argument('--rounds', type=arguments.count, default=9)
+    parser.add_argument('--threads', type=arguments.count, help='of PyTorch (default: its own choice)')
     parser.add_argument('--compile', action='store_true', help='also torch.compile of timm and of ours; needs g++')
     parser.add_argument('--memory', action='store_true', help='also peak memory, each in a process of its own')
-    parser.add_argument('--out', type=Path, help='append the figures to this JSON file')
+    parser.add_argument('--out', type=arguments.results, help='append the figures to this JSON file')
     return parser.parse_args()
 
 
@@ -59,10 +66,9 @@ def main() -> None:
                 timing.append(args.out, [{**result, 'machine': machine}])
 
 
-def measure(args: argparse.Namespace, mode: str, size: str) -> dict[str, Any]:
+def measure(args: argparse.Namespace, mode: str, size: tuple[int, int]) -> dict[str, Any]:
     """Times every contender at one size; figures in seconds and bytes."""
-    height, _, width = size.partition('x')
-    x = torch.randn(args.batch, 3, int(height), int(width or height), dtype=DTYPES[args.dtype])
+    x = torch.randn(args.batch, 3, *size, dtype=DTYPES[args.dtype])
     models = contenders(args, mode)
     check_equal(models, x, 1e-4 if x.dtype == torch.float32 else 0.1)
     step = train_step if mode == 'training' else infer
@@ -178,8 +184,8 @@ def gemm_limit(backbone: ConvNeXt, x: Tensor) -> float:
         rows = torch.randn(min(pixels, 1024), width, dtype=x.dtype)
         weight = torch.randn(4 * width, width, dtype=x.dtype)
         ways: dict[str, Callable[[], Any]] = {'linear': lambda r=rows, w=weight: nn.functional.linear(r, w)}
-        if kernels.linear.can_pack(x.dtype):
-            packed = kernels.linear.affine(weight, None, len(rows), pack=True)
+        if linear.can_pack(x.dtype):
+            packed = linear.affine(weight, None, len(rows), pack=True)
             ways['packed'] = lambda r=rows, p=packed: p(r)
         repeated = {name: lambda w=way: [w() for _ in range(REPEATS)] for name, way in ways.items()}
         with torch.no_grad():

@@ -27,11 +27,12 @@ from mmengine.structures import InstanceData, PixelData
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
-from benchmarks import gpu, timing
+from benchmarks import arguments, gpu, timing
 from benchmarks.backbone import OURS, REFERENCE, Reference, check_equal, print_table, with_random_weights
 from benchmarks.peers import PEERS
 from mmconvnext.engine import machine
 from mmconvnext.engine.config import is_segmentation, load_config
+from mmconvnext.engine.console import errors_as_sentences
 from mmconvnext.kernels.choice import MEMORY
 
 OBJECTS = 8  # in an image
@@ -43,16 +44,18 @@ def parse_args() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='such as configs/detection/mask_rcnn_convnext_t_3x.py')
-    parser.add_argument('--sizes', nargs='+', default=['800x1344'], metavar='HEIGHTxWIDTH')
+    parser.add_argument('--sizes', nargs='+', type=arguments.size, default=[(800, 1344)], metavar='HEIGHT[xWIDTH]')
     parser.add_argument('--device', default='cpu', choices=('cpu', 'cuda'))
     parser.add_argument('--precision', default='fp32', choices=('fp32', 'amp-bf16', 'amp-fp16'))
     parser.add_argument('--modes', nargs='+', default=['inference', 'training'], choices=('inference', 'training'))
-    parser.add_argument('--batch', type=int, help='default: 1, and 2 for a segmentor, whose BatchNorm needs two')
-    parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--steps', type=int, default=20, help='of each turn on a GPU (default: 20)')
+    parser.add_argument(
+        '--batch', type=arguments.count, help='default: 1, and 2 for a segmentor, whose BatchNorm needs two'
+    )
+    parser.add_argument('--rounds', type=arguments.count, default=5)
+    parser.add_argument('--steps', type=arguments.count, default=20, help='of each turn on a GPU (default: 20)')
     names = [peer.name for peer in PEERS]
     parser.add_argument('--peers', nargs='*', default=names, choices=names, help='whom to compare with (default: all)')
-    parser.add_argument('--out', type=Path, help='append the figures to this JSON file')
+    parser.add_argument('--out', type=arguments.results, help='append the figures to this JSON file')
     return parser.parse_args()
 
 
@@ -72,14 +75,14 @@ def main() -> None:
 
 def measure(args: argparse.Namespace, mode: str) -> dict[str, Any]:
     """Times the model with every backbone; figures in seconds."""
-    cfg = load_config(args.config)
+    with errors_as_sentences(ValueError):
+        cfg = load_config(args.config)
     cfg.launcher = 'none'
     machine.adapt(cfg)
-    sizes = [tuple(map(int, size.split('x'))) for size in args.sizes]
     on_gpu = args.device == 'cuda'
     models = contenders(cfg, mode, args.peers, on_gpu)
     count = args.batch or 1 + is_segmentation(cfg)
-    batches = [batch(cfg, count, height, width, device_of(on_gpu)) for height, width in sizes]
+    batches = [batch(cfg, count, height, width, device_of(on_gpu)) for height, width in args.sizes]
     check_equal({name: model.backbone for name, model in models.items()}, batches[0][0], 1e-3 if on_gpu else 1e-4)
     check_equal_losses(models, *batches[0])
     amp = gpu.PRECISIONS[args.precision][1]
@@ -105,7 +108,7 @@ def measure(args: argparse.Namespace, mode: str) -> dict[str, Any]:
             rows[name].update(peak=max(gpu.peak(run) for _ in batches), **gpu.launches(run))
     for name, measured in times.items():
         rows[name].update(seconds=measured.median, spread=measured.spread)
-    heights, widths = ('/'.join(map(str, lengths)) for lengths in zip(*sizes))
+    heights, widths = ('/'.join(map(str, lengths)) for lengths in zip(*args.sizes))
     return {
         'model': Path(args.config).stem,
         'mode': mode,

@@ -17,17 +17,17 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks import timing
+from benchmarks import arguments, timing
 from benchmarks.backbone import REFERENCE, check_equal, infer, saved_activations, train_step, with_random_weights
 from benchmarks.peers import PEERS
 from mmconvnext import ConvNeXt, kernels
+from mmconvnext.backbones.sizes import ARCHS
 from mmconvnext.kernels.choice import Memory
 from mmconvnext.kernels.choice import Path as KernelPath
 
@@ -66,17 +66,19 @@ class Ours(nn.Module):
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--arch', default='tiny', help='size name (default: tiny)')
+    parser.add_argument('--arch', default='tiny', choices=ARCHS, metavar='ARCH', help='size name (default: tiny)')
     parser.add_argument('--version', type=int, default=1, choices=(1, 2))
-    parser.add_argument('--sizes', nargs='+', default=['800x1344', '512'], metavar='HEIGHT[xWIDTH]')
+    parser.add_argument(
+        '--sizes', nargs='+', type=arguments.size, default=[(800, 1344), (512, 512)], metavar='HEIGHT[xWIDTH]'
+    )
     parser.add_argument('--modes', nargs='+', default=['inference', 'training'], choices=('inference', 'training'))
     parser.add_argument('--precision', default='amp-bf16', choices=PRECISIONS)
-    parser.add_argument('--batch', type=int, default=2)
-    parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--steps', type=int, default=50, help='of each turn (default: 50)')
+    parser.add_argument('--batch', type=arguments.count, default=2)
+    parser.add_argument('--rounds', type=arguments.count, default=5)
+    parser.add_argument('--steps', type=arguments.count, default=50, help='of each turn (default: 50)')
     parser.add_argument('--no-compile', action='store_true', help='leave torch.compile out, for a quick look')
     parser.add_argument('--cudnn-benchmark', action='store_true', help="let cuDNN choose by measuring, as mm's configs")
-    parser.add_argument('--out', type=Path, help='append the figures to this JSON file')
+    parser.add_argument('--out', type=arguments.results, help='append the figures to this JSON file')
     return parser.parse_args()
 
 
@@ -117,11 +119,10 @@ def machine() -> dict[str, Any]:
     }
 
 
-def measure(args: argparse.Namespace, mode: str, size: str) -> dict[str, Any]:
+def measure(args: argparse.Namespace, mode: str, size: tuple[int, int]) -> dict[str, Any]:
     """Measures every contender at one size; figures in seconds and bytes."""
-    height, _, width = size.partition('x')
     dtype, amp = PRECISIONS[args.precision]
-    x = torch.randn(args.batch, 3, int(height), int(width or height), device=DEVICE, dtype=dtype)
+    x = torch.randn(args.batch, 3, *size, device=DEVICE, dtype=dtype)
     models = contenders(args, mode, dtype)
     step = train_step if mode == 'training' else infer
 

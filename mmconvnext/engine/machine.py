@@ -1,14 +1,10 @@
-"""Adapts a config to what this machine has, in this one place, and joins and parts the processes on it."""
+"""Adapts a config to what this machine has, in this one place."""
 
-import gc
 import os
 
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.dist import is_distributed
-from mmengine.runner import Runner
 
-from mmconvnext.checkpoints.load import unwrap
 from mmconvnext.engine.tree import walk
 
 # MMEngine's default wrapper pins each process to a GPU
@@ -70,21 +66,3 @@ def adapt(cfg: Config, amp: str = 'auto') -> None:
         if not loader.get('num_workers'):  # PyTorch refuses to keep workers that are none
             loader.persistent_workers = False
     cfg.adapted = notes
-
-
-def join_processes(cfg: Config) -> None:
-    """Joins the processes that torchrun started on machines without a GPU; elsewhere MMEngine does."""
-    if cfg.launcher == 'pytorch' and not torch.cuda.is_available() and not is_distributed():
-        torch.distributed.init_process_group(cfg.env_cfg.dist_cfg.backend)
-
-
-def part_processes(runner: Runner) -> None:
-    """Ends what joined the processes, when nothing is left to do together.
-
-    Left to the interpreter's end, gloo's threads may still run while it is torn down, which aborts the process after
-    all work is done, and torchrun calls that a failure.
-    """
-    if is_distributed():
-        runner.model = unwrap(runner.model)  # the wrapper would keep the processes' group alive
-        gc.collect()
-        torch.distributed.destroy_process_group()

@@ -16,7 +16,7 @@ from mmconvnext.checkpoints.fit import fit_detector
 from mmconvnext.checkpoints.load import unwrap
 from mmconvnext.checkpoints.locate import locate
 from mmconvnext.checkpoints.read import read_file, tensors_in
-from mmconvnext.engine import console, machine, report
+from mmconvnext.engine import console, processes, report
 from mmconvnext.engine.prepare import latest_checkpoint
 from mmconvnext.engine.tree import look_up
 
@@ -98,7 +98,7 @@ def build_runner(cfg: Config) -> QuietRunner:
     """
     _check_seed(cfg)
     _check_launcher(cfg.launcher)
-    machine.join_processes(cfg)
+    processes.join(cfg)
     if not isinstance(cfg.get('custom_hooks'), list | tuple | None):
         raise ValueError(f'custom_hooks is {cfg.custom_hooks!r}; it must be a list.')
     with console.building('the model, or the hooks and log around it'):
@@ -153,7 +153,7 @@ def train(runner: QuietRunner) -> dict[str, float]:
             pictures=f'{pictures[0].parent}/ ({len(pictures)}: ground truth left, result right)' if pictures else None,
             weights=latest_checkpoint(folder),
         )
-    machine.part_processes(runner)
+    processes.part(runner)
     return metrics
 
 
@@ -174,7 +174,7 @@ def evaluate(runner: QuietRunner, *, results: str | None = None, pictures: str |
     metrics = runner.test()
     if is_main_process():
         _say(metrics, results=results, pictures=pictures, log=runner.log_dir)
-    machine.part_processes(runner)
+    processes.part(runner)
     return metrics
 
 

@@ -5,6 +5,5 @@ it, and :mod:`mmconvnext.kernels.choice` decides where a path takes its place.
 """
 
 from mmconvnext.kernels.choice import use, why_not_triton
-from mmconvnext.kernels.cpu import linear
 
-__all__ = ['linear', 'use', 'why_not_triton']
+__all__ = ['use', 'why_not_triton']

@@ -38,3 +38,9 @@ class BlockTensors(NamedTuple):
             getattr(block.grn, 'gamma', None),
             getattr(block.grn, 'beta', None),
         )
+
+
+# As a custom operator declares them
+SCHEMA = ', '.join(
+    f'Tensor{"" if kind is Tensor else "?"} {name}' for name, kind in BlockTensors.__annotations__.items()
+)

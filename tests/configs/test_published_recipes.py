@@ -183,8 +183,11 @@ def test_detector_has_the_published_heads(detector):
     assert len(model.roi_head.bbox_head) == model.roi_head.num_stages == 3
     for head in model.roi_head.bbox_head:
         assert (head.num_shared_convs, head.conv_out_channels, head.num_shared_fcs, head.fc_out_channels) == (
-            4, 256, 1, 1024
-        )  # fmt: skip
+            4,
+            256,
+            1,
+            1024,
+        )
         assert head.norm_cfg.type == 'SyncBN'
         assert (head.loss_bbox.type, head.loss_bbox.loss_weight) == ('GIoULoss', 10.0)
         assert head.reg_decoded_bbox

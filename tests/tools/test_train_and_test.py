@@ -79,9 +79,17 @@ def test_detector_trains_resumes_and_is_tested(tool, config):
 
     out, pictures = tool.folder / 'detections.pkl', tool.folder / 'pictures'
     printed = tool(
-        'test.py', path, work_dir / 'epoch_2.pth', '--mini', '--out', out, '--show-dir', pictures,
-        '--cfg-options', 'test_dataloader.dataset.indices=2',
-    )  # fmt: skip
+        'test.py',
+        path,
+        work_dir / 'epoch_2.pth',
+        '--mini',
+        '--out',
+        out,
+        '--show-dir',
+        pictures,
+        '--cfg-options',
+        'test_dataloader.dataset.indices=2',
+    )
     assert printed.count('Average Precision') == 12  # of boxes and of masks
     assert printed.count('Average Recall') == 12
     assert len(pickle.loads(out.read_bytes())) == 2
@@ -99,9 +107,17 @@ def test_segmentor_trains_and_is_tested_also_with_tta_and_fused_weights(tool, co
     for extra in ((), ('--tta',), ('--fuse',)):
         out = tool.folder / f'maps{len(maps)}'
         printed = tool(
-            'test.py', path, work_dir / 'iter_2.pth', '--mini', *extra, '--out', out,
-            '--cfg-options', *options, 'test_dataloader.dataset.indices=2',
-        )  # fmt: skip
+            'test.py',
+            path,
+            work_dir / 'iter_2.pth',
+            '--mini',
+            *extra,
+            '--out',
+            out,
+            '--cfg-options',
+            *options,
+            'test_dataloader.dataset.indices=2',
+        )
         assert 'mIoU' in printed
         assert 'triangle' in printed  # IoU of each class
         maps[extra] = np.stack([mmcv.imread(path, 'unchanged') for path in sorted(out.glob('*.png'))])

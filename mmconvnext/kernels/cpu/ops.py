@@ -10,14 +10,11 @@ import torch
 from torch import Tensor
 
 from mmconvnext.kernels.cpu import passes
-from mmconvnext.kernels.tensors import BlockTensors
+from mmconvnext.kernels.tensors import SCHEMA, BlockTensors
 
 FIELDS = len(BlockTensors._fields)
 # BlockTensors, and stochastic depth's factor of each sample
-ARGUMENTS = (
-    'Tensor dw_weight, Tensor dw_bias, Tensor norm_weight, Tensor norm_bias, Tensor w1, Tensor b1, Tensor w2, '
-    'Tensor b2, Tensor? layer_scale, Tensor? grn_gamma, Tensor? grn_beta, Tensor? sample_scales'
-)
+ARGUMENTS = f'{SCHEMA}, Tensor? sample_scales'
 
 
 @torch.library.custom_op(

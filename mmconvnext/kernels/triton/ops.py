@@ -10,14 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmconvnext.kernels.tensors import BlockTensors
+from mmconvnext.kernels.tensors import SCHEMA, BlockTensors
 
 FIELDS = len(BlockTensors._fields)
 # BlockTensors, stochastic depth's factor of each sample, and the dtype of the products
-ARGUMENTS = (
-    'Tensor dw_weight, Tensor dw_bias, Tensor norm_weight, Tensor norm_bias, Tensor w1, Tensor b1, Tensor w2, '
-    'Tensor b2, Tensor? layer_scale, Tensor? grn_gamma, Tensor? grn_beta, Tensor? sample_scales, ScalarType dtype'
-)
+ARGUMENTS = f'{SCHEMA}, Tensor? sample_scales, ScalarType dtype'
 
 
 @torch.library.custom_op(
