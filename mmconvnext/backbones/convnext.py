@@ -20,7 +20,7 @@ from mmconvnext.backbones.layers import GRN, DropPath, LayerNorm2d
 from mmconvnext.backbones.sizes import resolve_arch
 from mmconvnext.kernels.choice import memory, runs_fused, runs_triton
 from mmconvnext.kernels.cpu import block as cpu
-from mmconvnext.kernels.deploy import DeployedStage
+from mmconvnext.kernels.deploy import Deployed
 from mmconvnext.kernels.tensors import BlockTensors
 from mmconvnext.kernels.triton import block as triton
 
@@ -176,7 +176,7 @@ class ConvNeXt(BaseModule):
         for module in self._frozen():
             module.requires_grad_(False)
         self.to(memory_format=torch.channels_last)
-        self._deployed: list[DeployedStage] = []
+        self._deployed: Deployed | None = None
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Returns one (B, C_i, H_i, W_i) map for each of ``out_indices``.
@@ -185,11 +185,12 @@ class ConvNeXt(BaseModule):
             ValueError: If ``x`` is not (B, in_channels, H, W), or too small to reach the last stage.
         """
         arguments.check_input(x, self.in_channels, self.out_indices[-1])
+        if self._deployed is not None and self._deployed.can_run(x):
+            return self._deployed(x)
         x = x.contiguous(memory_format=torch.channels_last)
         outs = []
         for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
-            x = downsample(x)
-            x = self._deployed[i](x) if self._deployed else stage(x)
+            x = stage(downsample(x))
             if i in self.out_indices:
                 outs.append(getattr(self, f'norm{i}')(x))
         return tuple(outs)
@@ -197,7 +198,7 @@ class ConvNeXt(BaseModule):
     def train(self, mode: bool = True) -> 'ConvNeXt':
         """Sets the training mode, except in frozen parts, which stay in eval mode."""
         if mode:
-            self._deployed = []
+            self._deployed = None
         super().train(mode)
         for module in self._frozen():
             module.eval()
@@ -212,14 +213,15 @@ class ConvNeXt(BaseModule):
         Under autocast, a compiler or a tracer, and where a block was hooked since, the layers run as they are.
 
         Args:
-            dtype: What the blocks compute in, such as ``torch.bfloat16``; None is the parameters' own.
+            dtype: What everything before the output norms computes in, such as ``torch.bfloat16``; None is the
+                parameters' own.
 
         Returns:
             The backbone itself, in eval mode.
 
         Raises:
-            ValueError: If a block, or a layer of one, was replaced or hooked, since that would be passed by; or if
-                ``dtype`` is no floating-point dtype.
+            ValueError: If a block, or a layer of one, was replaced or hooked, or a downsampling layer hooked, since
+                that would be passed by; or if ``dtype`` is no floating-point dtype.
         """
         if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
             raise ValueError(f'switch_to_deploy: dtype={dtype!r} must be a dtype such as torch.bfloat16, or None.')
@@ -227,12 +229,12 @@ class ConvNeXt(BaseModule):
             if type(stage) is not Stage or any(type(block) is not Block for block in stage):
                 raise ValueError(f'switch_to_deploy: stages.{name} has something else than the blocks it was built of.')
         self.eval()
-        self._deployed = [DeployedStage(stage, dtype) for stage in self.stages]
+        self._deployed = Deployed(self, dtype)
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what :meth:`switch_to_deploy` made, since packed weights can neither be copied nor pickled."""
-        return {**self.__dict__, '_deployed': []}
+        return {**self.__dict__, '_deployed': None}
 
     def _frozen(self) -> Iterator[nn.Module]:
         if self.frozen_stages >= 0:

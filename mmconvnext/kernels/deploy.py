@@ -1,9 +1,12 @@
-"""Stages prepared for inference: constants folded into the weights, weights in the layout that products want."""
+"""A backbone prepared for inference: constants folded into the weights, weights in the layout that products want."""
 
+import copy
+import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from mmconvnext.kernels.choice import is_watched
@@ -17,62 +20,78 @@ HIDDEN_BYTES = 2**22  # of a chunk's 4C-wide tensor
 PIXELS = 1024  # what the packed layout is chosen for
 
 
-class DeployedStage:
-    """A stage's blocks for inference.
+class Deployed:
+    """A backbone for inference.
 
     LayerNorm's affine goes into the first linear layer and layer scale into the second, both exactly; stochastic depth
-    is off. The stage's own parameters stay as they are. When they change, they are folded and packed again; where a
-    hook, autocast, a compiler or a tracer has to see the layers, the stage itself runs.
+    is off. The backbone's own parameters stay as they are, and when they change, they are folded and packed again.
 
     Args:
-        stage: The stage.
-        dtype: What to compute in, with the input's dtype coming back; None is the parameters' own.
+        backbone: The backbone.
+        dtype: What to compute in up to the output norms, which have the parameters' own dtype; None is that too.
 
     Raises:
-        ValueError: If something of a block was replaced or hooked, which what is folded and packed would pass by.
+        ValueError: If something was replaced or hooked, which what is folded and packed would pass by.
     """
 
-    def __init__(self, stage: nn.Module, dtype: torch.dtype | None) -> None:
-        self.stage = stage
+    def __init__(self, backbone: Any, dtype: torch.dtype | None) -> None:
+        self.backbone = backbone
         self.dtype = dtype
         if not self._is_plain():
             raise ValueError(
-                'a block of the backbone was replaced, has a layer that was, or has a hook on it. Remove it before '
+                'a block of the backbone was replaced, or a layer was, or has a hook on it. Remove it before '
                 'switch_to_deploy(), which computes the blocks without their layers.'
             )
         self._prepare()
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Runs (B, C, H, W) through the blocks; what is folded and packed gives no gradient."""
-        if (
+    def can_run(self, x: Tensor) -> bool:
+        """Whether nothing has to see the layers: no hook, autocast, compiler or tracer, nor a dtype they refuse."""
+        return x.dtype == next(self.backbone.parameters()).dtype and not (
             torch.compiler.is_compiling()
             or torch.jit.is_tracing()
             or is_watched(x)
             or torch.is_autocast_enabled(x.device.type)
             or not self._is_plain()
-        ):
-            return self.stage(x)
+        )
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
+        """What the backbone returns of (B, in_channels, H, W), without a gradient."""
         if self._versions() != self.prepared:
             self._prepare()
+        own, outs = x.dtype, []
         with torch.no_grad():
-            out = x.to(self.compute_dtype, memory_format=torch.channels_last)
-            for block in self.blocks:
-                out = block(out)
-            return out.to(x.dtype)
+            x = x.to(self.compute_dtype, memory_format=torch.channels_last)
+            for i, (downsample, blocks) in enumerate(self.stages):
+                x = downsample(x)
+                for number, block in enumerate(blocks):
+                    x = block(x, in_place=number > 0)
+                if i in self.backbone.out_indices:
+                    outs.append(getattr(self.backbone, f'norm{i}')(x.to(own)))
+        return tuple(outs)
 
     def _prepare(self) -> None:
+        own = next(self.backbone.parameters()).dtype
+        dtype = self.compute_dtype = self.dtype or own
         with torch.no_grad():
-            self.compute_dtype = self.dtype or next(self.stage.parameters()).dtype
-            self.blocks = [_DeployedBlock(BlockTensors.of(b), self.compute_dtype) for b in self.stage.children()]
+            self.stages = [
+                (
+                    downsample if dtype == own else copy.deepcopy(downsample).to(dtype),
+                    [_DeployedBlock(BlockTensors.of(block), dtype) for block in stage],
+                )
+                for downsample, stage in zip(self.backbone.downsample_layers, self.backbone.stages)
+            ]
         self.prepared = self._versions()
 
     def _is_plain(self) -> bool:
-        blocks = [self.stage, *self.stage.children()]
-        return all(map(is_untouched, blocks)) and all(map(is_plain, blocks[1:]))
+        stages = self.backbone.stages
+        blocks = itertools.chain.from_iterable(stages)
+        return all(map(is_untouched, [*stages, *self.backbone.downsample_layers.modules()])) and all(
+            is_untouched(block) and is_plain(block) for block in blocks
+        )
 
     def _versions(self) -> list[tuple[int, int]]:
         # PyTorch counts changes in place, but none through .data or of what was made under inference mode
-        return [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.stage.parameters()]
+        return [(p.data_ptr(), 0 if p.is_inference() else p._version) for p in self.backbone.parameters()]
 
 
 class _DeployedBlock:
@@ -89,14 +108,17 @@ class _DeployedBlock:
         self.up = affine(w1.to(dtype), b1.to(dtype), PIXELS, gelu=True, pack=pack)
         self.down = affine(w2.to(dtype), b2.to(dtype), PIXELS, pack=pack)
         self.grn_gamma = t.grn_gamma
+        # PyTorch's float32 LayerNorm takes twice as long without them
+        self.ones, self.zeros = torch.ones_like(self.depthwise[1]), torch.zeros_like(self.depthwise[1])
         self.chunk = max(1, HIDDEN_BYTES // (len(t.w1) * dtype.itemsize)) if pack else 2**31
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, *, in_place: bool) -> Tensor:
         channels = x.shape[1]
         weight, bias = self.depthwise
         y = pixels(F.conv2d(x, weight, bias, padding=3, groups=channels))
         shortcut = pixels(x)
-        out = y  # whose pixels nothing reads again once their branch is there: see cpu/passes.py
+        # Nothing reads y's pixels again once their branch is there, so they too can take the sum: see cpu/passes.py
+        out = shortcut if in_place else y
         # GRN needs a whole sample's activations before it can go on
         size = len(y) if self.grn_gamma is None else x.shape[2] * x.shape[3]
         for start in range(0, len(y), max(1, size)):
@@ -106,7 +128,7 @@ class _DeployedBlock:
         return maps(out, x)
 
     def _activations(self, y: Tensor, ranges: list[slice]) -> Iterator[Tensor]:
-        hidden = (self.up(F.layer_norm(y[here], y.shape[1:], None, None, EPS)) for here in ranges)
+        hidden = (self.up(F.layer_norm(y[here], y.shape[1:], self.ones, self.zeros, EPS)) for here in ranges)
         if self.grn_gamma is None:
             yield from hidden
             return

@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 TILE = (25, 50)  # of the gradient map, rows by columns: about what oneDNN handles best as a kernel
-WINDOW_ELEMENTS = 2_000_000  # of the input windows that are copied at a time
+WINDOW_ELEMENTS = 500_000  # of the input windows that are copied at a time
 
 
 def input_gradient(grad: Tensor, weight: Tensor) -> Tensor:
@@ -26,22 +26,26 @@ def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
     rows, columns = -(-height // TILE[0]), -(-width // TILE[1])
     h, w = -(-height // rows), -(-width // columns)  # of a tile
-    below, right = rows * h - height, columns * w - width
-    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 3, 3 + right, 3, 3 + below))
-    grad = F.pad(grad.permute(0, 2, 3, 1), (0, 0, 0, right, 0, below))
-    tiles = grad.reshape(batch, rows, h, columns, w, channels)
-
-    # Windows overlap by 6 pixels: a view of (h + 6, w + 6, batch, rows, columns, channels)
-    sample, line, pixel, _ = padded.stride()
-    windows = padded.as_strided(
-        (h + 6, w + 6, batch, rows, columns, channels), (line, pixel, sample, h * line, w * pixel, 1)
-    )
+    right = columns * w - width
+    x, grad = x.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)
     total = x.new_zeros(channels, 7, 7)
-    step = max(1, WINDOW_ELEMENTS // (batch * columns * channels * (h + 6) * (w + 6)))  # rows of tiles at a time
-    for start in range(0, rows, step):
-        window = windows[:, :, :, start : start + step].reshape(1, h + 6, w + 6, -1)
-        tile = tiles[:, start : start + step].permute(0, 1, 3, 5, 2, 4).reshape(-1, 1, h, w)
-        sums = F.conv2d(window.permute(0, 3, 1, 2), tile, groups=len(tile))  # (1, tiles * C, 7, 7)
+    step = max(1, WINDOW_ELEMENTS // (batch * columns * channels * (h + 6) * (w + 6))) * h
+    for start in range(0, height, step):
+        stop = min(start + step, height)
+        rows = -(-(stop - start) // h)  # of tiles
+        end = start + rows * h
+        top, bottom = max(start - 3, 0), min(end + 3, height)
+        padded = F.pad(x[:, top:bottom], (0, 0, 3, 3 + right, 3 - (start - top), 3 - (bottom - end)))
+        tiles = F.pad(grad[:, start:stop], (0, 0, 0, right, 0, end - stop))
+        tiles = tiles.reshape(batch, rows, h, columns, w, channels).permute(0, 1, 3, 5, 2, 4).reshape(-1, 1, h, w)
+
+        # Windows overlap by 6 pixels: a view of (h + 6, w + 6, batch, rows, columns, channels)
+        sample, line, pixel, _ = padded.stride()
+        windows = padded.as_strided(
+            (h + 6, w + 6, batch, rows, columns, channels), (line, pixel, sample, h * line, w * pixel, 1)
+        )
+        windows = windows.reshape(1, h + 6, w + 6, -1).permute(0, 3, 1, 2)
+        sums = F.conv2d(windows, tiles, groups=len(tiles))  # (1, tiles * C, 7, 7)
         total += sums.view(-1, channels, 7, 7).sum(0)
     # In the strides of a channels-last weight, which DDP's buckets have
     return total.unsqueeze(-1).permute(0, 3, 1, 2)

@@ -133,7 +133,7 @@ class _MLPBackward:
         product = torch.zeros_like(t.w2)  # (C, 4C)
         for (chunk, _), activation in zip(parts, activations):
             product.addmm_(self._grad_out(chunk, scale).t(), activation)
-        grad_gamma, factor = response.backward(torch.einsum('ch,ch->h', product, t.w2))
+        grad_gamma, factor = response.backward(torch.linalg.vecdot(product, t.w2, dim=0))
         grads['grn_gamma'] += grad_gamma
         grads['grn_beta'].addmv_(t.w2.t(), grad_sum)
         product.mul_(response.scale()).addr_(grad_sum, beta)
@@ -166,7 +166,7 @@ class _MLPBackward:
         if 'w2' not in grads:  # every sample's branch was dropped
             grads.update(w1=torch.zeros_like(t.w1), w2=torch.zeros_like(t.w2))
         if t.layer_scale is not None:  # so far w2's and b2's are those of the branch before layer scale
-            grads['layer_scale'] = torch.einsum('ch,ch->c', grads['w2'], t.w2) + grads['b2'] * t.b2
+            grads['layer_scale'] = torch.linalg.vecdot(grads['w2'], t.w2) + grads['b2'] * t.b2
             grads['w2'] *= t.layer_scale[:, None]
             grads['b2'] *= t.layer_scale
         return grads
