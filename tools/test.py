@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='fp32',
         choices=('fp32', 'bf16'),
-        help="fold and pack the backbone's weights for speed; bf16 also computes its blocks in bfloat16",
+        help="fold and pack the backbone's weights for speed; bf16 also computes it in bfloat16",
     )
     parser.add_argument('--tta', action='store_true', help='multi-scale and flip test-time augmentation')
     parser.add_argument(

@@ -15,7 +15,7 @@ class DeployHook(Hook):
     """Switches every ConvNeXt of the model to its form for inference, when its weights are there.
 
     Args:
-        dtype: What the blocks compute in, ``fp32`` or ``bf16``.
+        dtype: What all but the output norms compute in, ``fp32`` or ``bf16``.
     """
 
     priority = 'VERY_LOW'  # averaged weights come before the test's epoch, too

@@ -46,11 +46,12 @@ class Deployed:
 
     def can_run(self, x: Tensor) -> bool:
         """Whether nothing has to see the layers: no hook, autocast, compiler or tracer, nor a dtype they refuse."""
-        return x.dtype == next(self.backbone.parameters()).dtype and not (
+        return not (
             torch.compiler.is_compiling()
             or torch.jit.is_tracing()
             or is_watched(x)
             or torch.is_autocast_enabled(x.device.type)
+            or x.dtype != next(self.backbone.parameters()).dtype
             or not self._is_plain()
         )
 

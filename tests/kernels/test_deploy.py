@@ -79,8 +79,9 @@ def test_changed_weights_are_seen(backbone: ConvNeXt, change) -> None:
         assert worst(other(x), fresh(x)) < 1e-6
 
 
-def test_a_hooked_layer_is_refused(backbone: ConvNeXt) -> None:
-    backbone.stages[1][0].pwconv1.register_forward_hook(lambda *args: None)
+@pytest.mark.parametrize('name', ['stages.1', 'stages.1.0', 'stages.1.0.pwconv1', 'downsample_layers.2.1'])
+def test_a_hooked_layer_is_refused(backbone: ConvNeXt, name: str) -> None:
+    backbone.get_submodule(name).register_forward_hook(lambda *args: None)
     with pytest.raises(ValueError, match='has a hook on it'):
         backbone.switch_to_deploy()
 
@@ -109,11 +110,39 @@ def test_a_hook_that_comes_later_is_called(backbone: ConvNeXt) -> None:
     x = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
         expected = backbone.switch_to_deploy()(x)
-        for module in (backbone.stages[0], backbone.stages[1][0], backbone.stages[2][0].pwconv2):
-            module.register_forward_hook(lambda *args: seen.append(1))
+        names = ['downsample_layers.0', 'stages.0', 'stages.1.0', 'stages.2.0.pwconv2', 'norm3']
+        for name in names:
+            backbone.get_submodule(name).register_forward_hook(lambda *args: seen.append(1))
         found = backbone(x)
-    assert len(seen) == 3
+    assert len(seen) == len(names)
     assert worst(found, expected) < 1e-5
+
+
+def test_a_replaced_downsampling_layer_runs_and_keeps_what_it_returned(backbone: ConvNeXt) -> None:
+    class Stem(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return kept[0]
+
+    channels = backbone.arch.widths[0]
+    kept = [torch.randn(1, channels, 16, 24).to(memory_format=torch.channels_last)]
+    before = kept[0].clone()
+    backbone.downsample_layers[0] = Stem()
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        expected = backbone(x)
+        found = backbone.switch_to_deploy()(x)
+    assert worst(found, expected) < 1e-5
+    assert torch.equal(kept[0], before)
+
+
+@pytest.mark.parametrize('dtype', [None, torch.bfloat16])
+def test_an_input_of_another_dtype_fails_as_it_does_without(backbone: ConvNeXt, dtype: torch.dtype | None) -> None:
+    x = torch.randn(1, 3, 64, 96, dtype=torch.float64)
+    with pytest.raises(RuntimeError) as expected:
+        backbone(x)
+    with pytest.raises(RuntimeError) as found:
+        backbone.switch_to_deploy(dtype)(x)
+    assert str(found.value) == str(expected.value)
 
 
 def test_autocast_and_tracing_see_the_layers(backbone: ConvNeXt) -> None:
