@@ -98,6 +98,7 @@ def append(path: Path, results: list[dict[str, Any]]) -> None:
     known = json.loads(path.read_text()) if path.is_file() else []
     merged = {key(result): result for result in known + results}
     path.parent.mkdir(parents=True, exist_ok=True)
+    path = path.resolve()  # else a link would be replaced, and what it links to left as it was
     unfinished = path.with_name(f'{path.name}.unfinished')
     unfinished.write_text(json.dumps(list(merged.values()), indent=1) + '\n')
     unfinished.replace(path)

@@ -1,4 +1,6 @@
 import argparse
+import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -42,6 +44,15 @@ def test_what_is_not_installed_is_left_out_and_said_compiled_or_not(
     models = backbone.contenders(args, 'training')
     assert list(models) == ['mmconvnext', 'mmconvnext, reference path', 'mmconvnext, torch.compile']
     assert "left out: timm (No module named 'timm')" in capsys.readouterr().out
+
+
+def test_figures_go_where_a_link_leads(tmp_path: Path) -> None:
+    (tmp_path / 'link.json').symlink_to('figures.json')
+    result = dict(model='tiny', mode='inference', dtype='fp32', input=[1, 3, 64, 96])
+    timing.append(tmp_path / 'link.json', [result])
+    timing.append(tmp_path / 'link.json', [result, {**result, 'mode': 'training'}])
+    assert (tmp_path / 'link.json').is_symlink()
+    assert json.loads((tmp_path / 'figures.json').read_text()) == [result, {**result, 'mode': 'training'}]
 
 
 def test_saved_activations_are_those_of_the_formula() -> None:
