@@ -2,8 +2,11 @@
 
 import argparse
 import json
+import os
 import re
 from pathlib import Path
+
+from benchmarks import timing
 
 SMALLEST = 32  # pixels, of the backbone's input
 
@@ -34,6 +37,11 @@ def results(text: str) -> Path:
             known = json.loads(path.read_text(encoding='utf-8'))
         except (OSError, ValueError) as error:
             raise argparse.ArgumentTypeError(f'{text} cannot be read as JSON: {error}') from error
-        if not isinstance(known, list):
+        if not isinstance(known, list) or not all(
+            isinstance(result, dict) and result.keys() >= set(timing.IDENTITY) for result in known
+        ):
             raise argparse.ArgumentTypeError(f'{text} holds no list of results')
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise argparse.ArgumentTypeError(f'{text} cannot be written: {folder} is no folder that can be written to')
     return path

@@ -104,7 +104,8 @@ def contenders(args: argparse.Namespace, mode: str) -> dict[str, nn.Module]:
             except ImportError as error:
                 print(f'left out: {peer.name} ({error})')
     if args.compile:
-        models['timm, torch.compile'] = torch.compile(copy.deepcopy(models['timm']))
+        if 'timm' in models:
+            models['timm, torch.compile'] = torch.compile(copy.deepcopy(models['timm']))
         models['mmconvnext, torch.compile'] = torch.compile(copy.deepcopy(ours))
     for model in models.values():
         model.to(DTYPES[args.dtype]).train(mode == 'training')

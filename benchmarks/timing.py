@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+IDENTITY = ('model', 'mode', 'dtype', 'input')  # what a result is of
+
 
 @dataclass(frozen=True)
 class Time:
@@ -91,11 +93,12 @@ def append(path: Path, results: list[dict[str, Any]]) -> None:
     """Adds results to a JSON file; one of the same model, mode, dtype and input takes the old one's place."""
 
     def key(result: dict[str, Any]) -> tuple:
-        return tuple(str(result[name]) for name in ('model', 'mode', 'dtype', 'input'))
+        return tuple(str(result[name]) for name in IDENTITY)
 
     known = json.loads(path.read_text()) if path.is_file() else []
     merged = {key(result): result for result in known + results}
     path.parent.mkdir(parents=True, exist_ok=True)
+    path = path.resolve()  # else a link would be replaced, and what it links to left as it was
     unfinished = path.with_name(f'{path.name}.unfinished')
     unfinished.write_text(json.dumps(list(merged.values()), indent=1) + '\n')
     unfinished.replace(path)

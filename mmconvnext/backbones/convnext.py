@@ -208,9 +208,10 @@ class ConvNeXt(BaseModule):
         """Prepares for faster inference: folds LayerNorm's affine and layer scale into weights, and packs those.
 
         The parameters themselves stay as they are, and so does what ``state_dict`` gives; when they change, they are
-        folded and packed again; but call this again after a change through ``.data`` or under inference mode, of which
-        PyTorch keeps no count. ``train()`` undoes the switch, and copies do not have it. Outputs carry no gradient.
-        Under autocast, a compiler or a tracer, and where a block was hooked since, the layers run as they are.
+        folded and packed again; but call this again after a change through ``.data``, under inference mode, or of a
+        downsampling layer's settings, of which nobody keeps count. ``train()`` undoes the switch, and copies do not
+        have it. Outputs carry no gradient. Under autocast, a compiler or a tracer, and where something was replaced or
+        hooked since, the layers run as they are.
 
         Args:
             dtype: What everything before the output norms computes in, such as ``torch.bfloat16``; None is the
@@ -221,10 +222,12 @@ class ConvNeXt(BaseModule):
 
         Raises:
             ValueError: If a block, or a layer of one, was replaced or hooked, or a downsampling layer hooked, since
-                that would be passed by; or if ``dtype`` is no floating-point dtype.
+                that would be passed by; or if ``dtype`` is none of float64, float32, bfloat16 and float16.
         """
-        if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-            raise ValueError(f'switch_to_deploy: dtype={dtype!r} must be a dtype such as torch.bfloat16, or None.')
+        if dtype not in (None, torch.float64, torch.float32, torch.bfloat16, torch.float16):
+            raise ValueError(
+                f'switch_to_deploy: dtype={dtype!r} must be torch.bfloat16, float16, float32 or float64, or None.'
+            )
         for name, stage in self.stages.named_children():
             if type(stage) is not Stage or any(type(block) is not Block for block in stage):
                 raise ValueError(f'switch_to_deploy: stages.{name} has something else than the blocks it was built of.')

@@ -6,6 +6,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from mmconvnext.backbones import ConvNeXt
+from mmconvnext.kernels.cpu.linear import can_pack
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
 
@@ -28,3 +29,5 @@ class DeployHook(Hook):
         for module in runner.model.modules():
             if isinstance(module, ConvNeXt):
                 module.switch_to_deploy(self.dtype)
+                if next(module.parameters()).device.type == 'cpu' and not can_pack(self.dtype):
+                    runner.logger.warning(f'This CPU has no fast products in {self.dtype}; fp32 may take less time.')

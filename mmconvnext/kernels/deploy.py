@@ -2,11 +2,12 @@
 
 import copy
 import itertools
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmconvnext.kernels.choice import is_watched
@@ -35,8 +36,9 @@ class Deployed:
     """
 
     def __init__(self, backbone: Any, dtype: torch.dtype | None) -> None:
-        self.backbone = backbone
+        self.backbone: Any = weakref.proxy(backbone)  # which holds this object: a cycle would outlive its last use
         self.dtype = dtype
+        self.parts = self._parts()
         if not self._is_plain():
             raise ValueError(
                 'a block of the backbone was replaced, or a layer was, or has a hook on it. Remove it before '
@@ -45,13 +47,16 @@ class Deployed:
         self._prepare()
 
     def can_run(self, x: Tensor) -> bool:
-        """Whether nothing has to see the layers: no hook, autocast, compiler or tracer, nor a dtype they refuse."""
+        """Whether nothing has to see the layers: no hook, autocast, compiler or tracer, nor an input they refuse."""
+        first = next(self.backbone.parameters())
         return not (
             torch.compiler.is_compiling()
             or torch.jit.is_tracing()
             or is_watched(x)
+            or x.is_meta  # of which PyTorch knows no autocast
             or torch.is_autocast_enabled(x.device.type)
-            or x.dtype != next(self.backbone.parameters()).dtype
+            or (x.device, x.dtype) != (first.device, first.dtype)
+            or self._parts() != self.parts
             or not self._is_plain()
         )
 
@@ -83,12 +88,14 @@ class Deployed:
             ]
         self.prepared = self._versions()
 
+    def _parts(self) -> list[nn.Module]:
+        return [*self.backbone.stages, *self._blocks(), *self.backbone.downsample_layers.modules()]
+
+    def _blocks(self) -> Iterator[nn.Module]:
+        return itertools.chain.from_iterable(self.backbone.stages)
+
     def _is_plain(self) -> bool:
-        stages = self.backbone.stages
-        blocks = itertools.chain.from_iterable(stages)
-        return all(map(is_untouched, [*stages, *self.backbone.downsample_layers.modules()])) and all(
-            is_untouched(block) and is_plain(block) for block in blocks
-        )
+        return all(map(is_untouched, self._parts())) and all(map(is_plain, self._blocks()))
 
     def _versions(self) -> list[tuple[int, int]]:
         # PyTorch counts changes in place, but none through .data or of what was made under inference mode

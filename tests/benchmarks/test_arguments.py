@@ -22,10 +22,25 @@ def test_a_wrong_count_says_what_is_right(text: str) -> None:
         arguments.count(text)
 
 
-@pytest.mark.parametrize(('content', 'words'), [('[{', 'cannot be read as JSON'), ('{}', 'holds no list of results')])
+@pytest.mark.parametrize(
+    ('content', 'words'),
+    [
+        ('[{', 'cannot be read as JSON'),
+        ('{}', 'holds no list of results'),
+        ('[1]', 'holds no list of results'),
+        ('[{"model": "tiny"}]', 'holds no list of results'),
+    ],
+)
 def test_a_broken_file_of_results_is_refused_before_measuring(content: str, words: str, tmp_path) -> None:
     path = tmp_path / 'results.json'
     assert arguments.results(str(path)) == path
     path.write_text(content)
     with pytest.raises(argparse.ArgumentTypeError, match=words):
         arguments.results(str(path))
+
+
+def test_a_place_that_cannot_hold_results_is_refused_before_measuring(tmp_path) -> None:
+    assert arguments.results(str(tmp_path / 'new' / 'results.json')) == tmp_path / 'new' / 'results.json'
+    (tmp_path / 'file').touch()
+    with pytest.raises(argparse.ArgumentTypeError, match='file is no folder that can be written to'):
+        arguments.results(str(tmp_path / 'file' / 'results.json'))

@@ -1,7 +1,11 @@
+import argparse
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
-from benchmarks import timing
+from benchmarks import backbone, timing
 from benchmarks.backbone import REPEATS, check_equal, gemm_limit, saved_activations, with_random_weights
 from benchmarks.peers import PEERS, Peer
 from mmconvnext import ConvNeXt
@@ -27,6 +31,28 @@ def test_a_contender_that_computes_something_else_is_refused() -> None:
     models = {name: ConvNeXt(TOY) for name in ('mmconvnext, reference path', 'other')}
     with pytest.raises(ValueError, match='other differs from the reference by'):
         check_equal(models, torch.randn(1, 3, 64, 96), 1e-4)
+
+
+def test_what_is_not_installed_is_left_out_and_said_compiled_or_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def build(ours: ConvNeXt) -> torch.nn.Module:
+        raise ImportError("No module named 'timm'")
+
+    monkeypatch.setattr(backbone, 'PEERS', [Peer('timm', build)])
+    args = argparse.Namespace(arch=TOY, version=1, dtype='fp32', compile=True)
+    models = backbone.contenders(args, 'training')
+    assert list(models) == ['mmconvnext', 'mmconvnext, reference path', 'mmconvnext, torch.compile']
+    assert "left out: timm (No module named 'timm')" in capsys.readouterr().out
+
+
+def test_figures_go_where_a_link_leads(tmp_path: Path) -> None:
+    (tmp_path / 'link.json').symlink_to('figures.json')
+    result = dict(model='tiny', mode='inference', dtype='fp32', input=[1, 3, 64, 96])
+    timing.append(tmp_path / 'link.json', [result])
+    timing.append(tmp_path / 'link.json', [result, {**result, 'mode': 'training'}])
+    assert (tmp_path / 'link.json').is_symlink()
+    assert json.loads((tmp_path / 'figures.json').read_text()) == [result, {**result, 'mode': 'training'}]
 
 
 def test_saved_activations_are_those_of_the_formula() -> None:

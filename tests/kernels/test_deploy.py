@@ -1,4 +1,6 @@
 import copy
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -100,9 +102,10 @@ def test_a_replaced_block_is_refused(backbone: ConvNeXt, change) -> None:
         backbone.switch_to_deploy()
 
 
-def test_a_dtype_by_name_is_refused(backbone: ConvNeXt) -> None:
-    with pytest.raises(ValueError, match=r"dtype='bf16' must be a dtype such as torch\.bfloat16"):
-        backbone.switch_to_deploy('bf16')
+@pytest.mark.parametrize('dtype', ['bf16', torch.int8, torch.float8_e4m3fn])
+def test_a_dtype_that_nothing_computes_in_is_refused(backbone: ConvNeXt, dtype: object) -> None:
+    with pytest.raises(ValueError, match=rf'dtype={dtype!r} must be torch\.bfloat16, float16'):
+        backbone.switch_to_deploy(dtype)
 
 
 def test_a_hook_that_comes_later_is_called(backbone: ConvNeXt) -> None:
@@ -116,6 +119,59 @@ def test_a_hook_that_comes_later_is_called(backbone: ConvNeXt) -> None:
         found = backbone(x)
     assert len(seen) == len(names)
     assert worst(found, expected) < 1e-5
+
+
+@pytest.mark.parametrize('dtype', [None, torch.bfloat16])
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda b: b.downsample_layers.__setitem__(1, nn.Sequential(b.downsample_layers[1], nn.ReLU())),
+        lambda b: b.downsample_layers.__setitem__(0, b.downsample_layers[0].append(nn.Tanh())),
+        lambda b: b.stages.__setitem__(1, shifted(type(b.stages[1]))(list(b.stages[1]), False)),
+        lambda b: b.stages[2].__setitem__(1, shifted(type(b.stages[2][1]))(12, 0.0, 0.0, b.version == 2)),
+    ],
+)
+def test_what_is_replaced_later_runs(backbone: ConvNeXt, change, dtype: torch.dtype | None) -> None:
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        before = backbone.switch_to_deploy(dtype)(x)
+        change(backbone)
+        found = backbone.eval()(x)
+        expected = copy.deepcopy(backbone)(x)
+    assert worst(expected, before) > 0.1
+    assert worst(found, expected) < 1e-5
+
+
+def shifted(kind: type[nn.Module]) -> type[nn.Module]:
+    class Shifted(kind):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).roll(1, 1)
+
+    return Shifted
+
+
+def test_a_deployed_backbone_is_freed_with_its_last_reference(backbone: ConvNeXt) -> None:
+    model = copy.deepcopy(backbone).switch_to_deploy()
+    gone = weakref.ref(model._deployed)
+    gc.collect()
+    gc.disable()
+    try:
+        del model
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_a_meta_input_runs_or_fails_as_it_does_without(backbone: ConvNeXt) -> None:
+    x = torch.randn(1, 3, 64, 96, device='meta')
+    with pytest.raises(RuntimeError) as expected:
+        backbone(x)
+    with pytest.raises(RuntimeError) as found:
+        backbone.switch_to_deploy()(x)
+    assert str(found.value) == str(expected.value)
+    outs = backbone.to('meta')(x)
+    assert [out.shape for out in outs] == [out.shape for out in copy.deepcopy(backbone)(x)]
+    assert all(out.is_meta for out in outs)
 
 
 def test_a_replaced_downsampling_layer_runs_and_keeps_what_it_returned(backbone: ConvNeXt) -> None:

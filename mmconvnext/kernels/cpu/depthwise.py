@@ -32,17 +32,17 @@ def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
     step = max(1, WINDOW_ELEMENTS // (batch * columns * channels * (h + 6) * (w + 6))) * h
     for start in range(0, height, step):
         stop = min(start + step, height)
-        rows = -(-(stop - start) // h)  # of tiles
-        end = start + rows * h
+        count = -(-(stop - start) // h)  # rows of tiles here
+        end = start + count * h
         top, bottom = max(start - 3, 0), min(end + 3, height)
         padded = F.pad(x[:, top:bottom], (0, 0, 3, 3 + right, 3 - (start - top), 3 - (bottom - end)))
         tiles = F.pad(grad[:, start:stop], (0, 0, 0, right, 0, end - stop))
-        tiles = tiles.reshape(batch, rows, h, columns, w, channels).permute(0, 1, 3, 5, 2, 4).reshape(-1, 1, h, w)
+        tiles = tiles.reshape(batch, count, h, columns, w, channels).permute(0, 1, 3, 5, 2, 4).reshape(-1, 1, h, w)
 
-        # Windows overlap by 6 pixels: a view of (h + 6, w + 6, batch, rows, columns, channels)
+        # Windows overlap by 6 pixels: a view of (h + 6, w + 6, batch, count, columns, channels)
         sample, line, pixel, _ = padded.stride()
         windows = padded.as_strided(
-            (h + 6, w + 6, batch, rows, columns, channels), (line, pixel, sample, h * line, w * pixel, 1)
+            (h + 6, w + 6, batch, count, columns, channels), (line, pixel, sample, h * line, w * pixel, 1)
         )
         windows = windows.reshape(1, h + 6, w + 6, -1).permute(0, 3, 1, 2)
         sums = F.conv2d(windows, tiles, groups=len(tiles))  # (1, tiles * C, 7, 7)
