@@ -54,6 +54,11 @@ def sentence(folder, root, monkeypatch, capfd):
 @pytest.mark.parametrize(
     ('arguments', 'words'),
     [
+        (('toy.py', '--mini', '--data-root', 'x'), 'give one of the two'),
+        (('toy.py', '--mini', '--cfg-options', 'model.backbone.arch=tinny'), 'choose from atto'),
+        (('toy.py', '--mini', '--amp', 'bf16'), '--amp bf16 needs a GPU'),
+        (('toy.py', '--mini', '--pretrained', 'missing.pth'), 'there is no checkpoint missing.pth'),
+        (('toy.py', '--mini', '--pretrained', 'missing.pth'), '--pretrained none'),
         (('unfinished.py',), 'unfinished.py is not Python: '),
         (('nothing.py',), 'nothing.py has no model=dict(...)'),
         (('toy.py', '--mini', '--cfg-options', 'optim_wrapper.paramwise_cfg.num_layers=9'), 'num_layers=9 contradicts'),

@@ -151,26 +151,3 @@ def test_missing_data_is_one_sentence(tool, config):
     assert 'Traceback' not in printed
     assert str(tool.folder / 'nowhere/train2017') in printed
     assert '--mini' in printed
-
-
-def test_unreachable_weights_say_both_ways_on(tool, config):
-    printed = tool(
-        'train.py', config('mask_rcnn'), '--mini', '--pretrained', 'missing.pth', '--cfg-options', *FEW, expect=2
-    )
-    assert 'Traceback' not in printed
-    assert 'there is no checkpoint missing.pth' in printed
-    assert '--pretrained none' in printed
-
-
-@pytest.mark.parametrize(
-    ('arguments', 'words'),
-    [
-        (('--mini', '--data-root', 'x'), 'give one of the two'),
-        (('--mini', '--cfg-options', 'model.backbone.arch=tinny'), 'choose from atto'),
-        (('--mini', '--amp', 'bf16'), '--amp bf16 needs a GPU'),
-    ],
-)
-def test_wrong_request_is_one_sentence(tool, config, arguments, words):
-    printed = tool('train.py', config('mask_rcnn'), *arguments, expect=2)
-    assert 'Traceback' not in printed
-    assert words in printed

@@ -69,22 +69,30 @@ def test_no_size_of_a_map_or_batch_compiles_a_kernel_again(python: str, root: Pa
     assert all(sizes == [sizes[0]] * 4 for sizes in compiled.values())
 
 
-# The depthwise kernels take Triton's front end 10 seconds each, whatever the GPU
+RUNS = [(80, NARROW, MLP), (90, NARROW, MLP), (90, [96], ('convolve', 'weight_gradient'))]
+
+
+@pytest.fixture(scope='module')
+def compilers(python: str, root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[subprocess.Popen[str]]:
+    """A process for each of ``RUNS``, all at once: Triton's front end uses one core and takes 10 seconds a kernel."""
+    processes = []
+    for capability, widths, kernels in RUNS:
+        command = [python, '-m', 'benchmarks.kernel_resources', '--json', '--widths', *map(str, widths)]
+        command += ['--capabilities', str(capability), '--kernels', *kernels]
+        environment = {**os.environ, 'TRITON_CACHE_DIR': str(tmp_path_factory.mktemp('triton'))}
+        environment.pop('TRITON_INTERPRET', None)
+        pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
+        processes.append(subprocess.Popen(command, cwd=root, env=environment, **pipes))
+    return processes
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ('capability', 'widths', 'kernels'),
-    [(80, NARROW, MLP), (90, NARROW, MLP), (90, [96], ('convolve', 'weight_gradient'))],
-)
-def test_kernels_compile_and_keep_their_sums_in_registers(
-    capability: int, widths: list[int], kernels: tuple[str, ...], python: str, root: Path, tmp_path: Path
-) -> None:
-    command = [python, '-m', 'benchmarks.kernel_resources', '--json', '--widths', *map(str, widths)]
-    command += ['--capabilities', str(capability), '--kernels', *kernels]
-    environment = {**os.environ, 'TRITON_CACHE_DIR': str(tmp_path)}
-    environment.pop('TRITON_INTERPRET', None)
-    run = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    rows = [json.loads(line) for line in run.stdout.splitlines()]
+@pytest.mark.parametrize('run', range(len(RUNS)))
+def test_kernels_compile_and_keep_their_sums_in_registers(run: int, compilers: list[subprocess.Popen[str]]) -> None:
+    capability, widths, kernels = RUNS[run]
+    printed, errors = compilers[run].communicate()
+    assert compilers[run].returncode == 0, errors
+    rows = [json.loads(line) for line in printed.splitlines()]
     assert [(row['width'], row['kernel']) for row in rows] == [(width, name) for width in widths for name in kernels]
     for row in rows:
         assert row['stack_bytes'] <= 16, row
