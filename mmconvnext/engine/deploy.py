@@ -29,5 +29,6 @@ class DeployHook(Hook):
         for module in runner.model.modules():
             if isinstance(module, ConvNeXt):
                 module.switch_to_deploy(self.dtype)
-                if next(module.parameters()).device.type == 'cpu' and not can_pack(self.dtype):
-                    runner.logger.warning(f'This CPU has no fast products in {self.dtype}; fp32 may take less time.')
+                on_cpu = next(module.parameters()).device.type == 'cpu'
+                if on_cpu and self.dtype == torch.bfloat16 and not can_pack(self.dtype):
+                    runner.logger.warning('This CPU has no fast products in bfloat16; fp32 may take less time.')

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,9 @@ RUNS = [(80, NARROW, MLP), (90, NARROW, MLP), (90, [96], ('convolve', 'weight_gr
 
 
 @pytest.fixture(scope='module')
-def compilers(python: str, root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[subprocess.Popen[str]]:
+def compilers(
+    python: str, root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[subprocess.Popen[str]]]:
     """A process for each of ``RUNS``, all at once: Triton's front end uses one core and takes 10 seconds a kernel."""
     processes = []
     for capability, widths, kernels in RUNS:
@@ -83,7 +86,10 @@ def compilers(python: str, root: Path, tmp_path_factory: pytest.TempPathFactory)
         environment.pop('TRITON_INTERPRET', None)
         pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
         processes.append(subprocess.Popen(command, cwd=root, env=environment, **pipes))
-    return processes
+    yield processes
+    for process in processes:  # where a test failed, or was not selected
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.slow
