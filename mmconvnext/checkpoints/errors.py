@@ -1,7 +1,9 @@
-"""The errors of this package, which are all one to whoever catches them."""
+"""The errors of checkpoints, which are all one to whoever catches them."""
+
+from mmconvnext.errors import UserError
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError):
     """A checkpoint that cannot be had, read or used. The message says why, and what would help."""
 
 

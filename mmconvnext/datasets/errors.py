@@ -1,5 +1,7 @@
-"""The one error of the data checks."""
+"""The error of the data checks."""
+
+from mmconvnext.errors import UserError
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """Data that a config reads is missing or not what the config says. The message says where, and what would help."""

@@ -1,0 +1,124 @@
+"""What the data checks found: gathered over whole files, and printed as one table."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+from mmconvnext.datasets.errors import DataError
+
+EXAMPLES = 3  # of each finding that are kept
+
+
+class Severity(Enum):
+    """What a finding means for the run, worst first."""
+
+    REFUSES = 'refuses'  # the run ends before it starts
+    CHANGES = 'changes the result'  # the run goes on, and its result is likely not what the user wants
+    LEFT_OUT = 'left out'  # MMDetection or MMSegmentation leaves these records out
+    MENDED = 'read as meant'  # the file is not as the format wants it, but its meaning is certain
+    HARMLESS = 'harmless'
+
+
+@dataclass
+class Finding:
+    """One kind of fault, with how often it was found.
+
+    Args:
+        kind: A short name that does not change, such as ``box-outside-image``.
+        severity: What it means for the run.
+        file: The file or folder that has it.
+        what: What is wrong, as the part of a sentence that follows the count: ``annotations have an area of 0``.
+        remedy: What to do, as a sentence.
+        count: How often it was found.
+        total: Of how many records; None where a total says nothing.
+        examples: The first few records: ``annotations[7] (id 12, image dog.jpg)``.
+    """
+
+    kind: str
+    severity: Severity
+    file: str
+    what: str
+    remedy: str
+    count: int = 0
+    total: int | None = None
+    examples: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """One line: file, count, what, first examples, remedy."""
+        count = f'{self.count}' if self.total is None else f'{self.count} of {self.total}'
+        rest = self.count - len(self.examples)
+        more = f' and {rest} more' if rest > 0 and self.examples else ''
+        examples = f': {"; ".join(self.examples)}{more}' if self.examples else ''
+        return f'{self.file}: {count} {self.what}{examples}. {self.remedy}'.rstrip()
+
+
+class Findings:
+    """All findings of a run's data, each kind of each file once."""
+
+    def __init__(self) -> None:
+        self._findings: dict[tuple[str, str], Finding] = {}
+
+    def add(
+        self,
+        kind: str,
+        severity: Severity,
+        file: str,
+        what: str,
+        remedy: str = '',
+        *,
+        example: str | None = None,
+        count: int = 1,
+        total: int | None = None,
+    ) -> Finding:
+        """Counts a fault; the first of its kind in a file also says what it is.
+
+        Args:
+            kind: See :class:`Finding`, as for those that follow.
+            severity: Of the first of its kind in a file.
+            file: Likewise.
+            what: Likewise.
+            remedy: Likewise.
+            example: The record that has the fault.
+            count: How many records have it.
+            total: Of how many.
+        """
+        finding = self._findings.setdefault((file, kind), Finding(kind, severity, file, what, remedy, total=total))
+        finding.count += count
+        if example is not None and len(finding.examples) < EXAMPLES:
+            finding.examples.append(example)
+        return finding
+
+    def __iter__(self) -> Iterator[Finding]:
+        """Yields the findings, worst first, then in the order in which they were found."""
+        order = list(Severity)
+        yield from sorted(self._findings.values(), key=lambda finding: order.index(finding.severity))
+
+    def __len__(self) -> int:
+        """How many kinds of faults there are, over all files."""
+        return len(self._findings)
+
+    def of(self, kind: str) -> list[Finding]:
+        """The findings of one kind, a file each."""
+        return [finding for finding in self if finding.kind == kind]
+
+    def table(self) -> str:
+        """A line for each finding that does not refuse, its severity first; empty if there is none."""
+        width = max((len(severity.value) for severity in Severity), default=0)
+        return '\n'.join(
+            f'  {finding.severity.value:<{width}}  {finding}'
+            for finding in self
+            if finding.severity is not Severity.REFUSES
+        )
+
+    def refuse(self) -> None:
+        """Ends the run if any finding refuses.
+
+        Raises:
+            DataError: With one sentence for one finding, or a line each for several. ``facts['findings']`` has them.
+        """
+        refusing = [finding for finding in self if finding.severity is Severity.REFUSES]
+        if len(refusing) == 1:
+            raise DataError(str(refusing[0]), findings=refusing)
+        if refusing:
+            lines = [f'the data has {len(refusing)} faults that end the run:', *(f'    {f}' for f in refusing)]
+            raise DataError('\n'.join(lines), findings=refusing)
