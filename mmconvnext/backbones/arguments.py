@@ -130,7 +130,8 @@ def resolve_with_cp(with_cp: object) -> bool:
 def resolve_init_cfg(init_cfg: object) -> list[dict] | None:
     """Returns MMEngine's initialization as a list, with this package's loader in place of MMEngine's.
 
-    MMEngine's ``Pretrained`` would load what fits, and only log the rest.
+    MMEngine's ``Pretrained`` would load what fits, and only log the rest. As in MMEngine, what names a checkpoint comes
+    last, whatever its place in the list: other initializers would overwrite the weights.
     """
     if init_cfg is None:
         return None
@@ -141,7 +142,8 @@ def resolve_init_cfg(init_cfg: object) -> list[dict] | None:
             "dict(type='ConvNeXtPretrained', checkpoint=...), a list of such dictionaries, or None."
         )
     ours = {'type': 'ConvNeXtPretrained'}
-    return [{**cfg, **ours} if cfg['type'] in ('Pretrained', PretrainedInit) else cfg for cfg in cfgs] or None
+    resolved = [{**cfg, **ours} if cfg['type'] in ('Pretrained', PretrainedInit) else cfg for cfg in cfgs]
+    return sorted(resolved, key=lambda cfg: 'checkpoint' in cfg) or None
 
 
 @torch.fx.wrap  # to torch.fx it is one call, since shapes are symbols there

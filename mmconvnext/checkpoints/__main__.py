@@ -39,8 +39,8 @@ def inspect(checkpoint: str, allow_pickle: bool = False) -> str:
         CheckpointError: If it cannot be had or read, or holds no ConvNeXt.
     """
     path = locate(checkpoint)
-    tensors = tensors_in(read_file(path, allow_pickle), checkpoint)
-    found = recognise(tensors, checkpoint)
+    taken = tensors_in(read_file(path, allow_pickle), checkpoint)
+    found = recognise(taken.tensors, checkpoint)
     network = read_network(found.state)
     parts = Counter(name.split('.')[0] for name in found.state)
     beside = Counter(name.split('.')[0] for name in (*found.dropped, *found.beside))
@@ -56,6 +56,7 @@ def inspect(checkpoint: str, allow_pickle: bool = False) -> str:
         'tensors': f'{len(found.state)}: ' + ', '.join(f'{part} {count}' for part, count in parts.items()),
         'values': f'{numbers / 1e6:.1f} M of {", ".join(dtypes)}',
         'beside': ', '.join(f'{part} {count}' for part, count in beside.items()) or 'nothing',
+        'notes': ', '.join(taken.notes) or 'none',
         'licence': licence_of(found, network, checkpoint) or 'unknown',
     }
     return '\n'.join(f'{name:<9}{value}' for name, value in lines.items())

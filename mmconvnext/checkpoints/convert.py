@@ -120,14 +120,15 @@ def convert_file(
         raise CheckpointError(f'{destination} is a folder; give the name of the new file in it.')
     if destination.exists() and not force:
         raise CheckpointError(f'{destination} is there already; --force (force=True) replaces it.')
-    tensors = tensors_in(read_file(locate(source), allow_pickle), source, key)
-    converted = convert(tensors, target, source, prefix)
+    taken = tensors_in(read_file(locate(source), allow_pickle), source, key)
+    converted = convert(taken.tensors, target, source, prefix)
     try:
         _save(converted.state, destination, converted.dialect.wrapper)
     except (OSError, RuntimeError, SafetensorError) as error:  # PyTorch and safetensors have their own for a full disk
         raise CheckpointError(f'could not write {destination} ({error}).') from error
-    line = f'{destination}: {len(converted.state)} tensors, {converted.dialect.label} {converted.network}'
-    return f'{line}, {some(converted.left_out)} left out' if converted.left_out else line
+    parts = [f'{destination}: {len(converted.state)} tensors', f'{converted.dialect.label} {converted.network}']
+    parts += [f'{some(converted.left_out)} left out'] * bool(converted.left_out)
+    return ', '.join([*parts, *taken.notes])
 
 
 def _write(state: Mapping[str, Tensor], dialect: Dialect) -> dict[str, tuple[str, Tensor]]:

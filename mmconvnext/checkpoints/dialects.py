@@ -237,15 +237,15 @@ TORCHVISION = Dialect(
     name='torchvision',
     label='torchvision',
     names={
-        DOWNSAMPLE: 'features.{2i}.{k}.{p}',
-        DWCONV: 'features.{2i+1}.{j}.block.0.{p}',
-        NORM: 'features.{2i+1}.{j}.block.2.{p}',
-        'stages.{i}.{j}.pwconv1.{p}': 'features.{2i+1}.{j}.block.3.{p}',
-        'stages.{i}.{j}.pwconv2.{p}': 'features.{2i+1}.{j}.block.5.{p}',
-        GAMMA: 'features.{2i+1}.{j}.layer_scale',
-        FINAL_NORM: 'classifier.0.{p}',
-        CLASSIFIER: 'classifier.2.{p}',
+        DOWNSAMPLE: '{2i}.{k}.{p}',
+        DWCONV: '{2i+1}.{j}.block.0.{p}',
+        NORM: '{2i+1}.{j}.block.2.{p}',
+        'stages.{i}.{j}.pwconv1.{p}': '{2i+1}.{j}.block.3.{p}',
+        'stages.{i}.{j}.pwconv2.{p}': '{2i+1}.{j}.block.5.{p}',
+        GAMMA: '{2i+1}.{j}.layer_scale',
     },
+    home='features.',  # alone, these are often a detector's backbone
+    beside={FINAL_NORM: 'classifier.0.{p}', CLASSIFIER: 'classifier.2.{p}'},
     layouts={GAMMA: COLUMN},
 )
 

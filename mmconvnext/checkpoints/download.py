@@ -8,24 +8,23 @@ from urllib.error import HTTPError
 from urllib.parse import quote, unquote, urlsplit
 from urllib.request import Request, urlopen
 
-import torch
 from filelock import FileLock
 from tqdm import tqdm
 
+from mmconvnext.checkpoints.cache import cache_folder
 from mmconvnext.checkpoints.errors import CheckpointError
 from mmconvnext.checkpoints.manifest import MANIFEST
-from mmconvnext.checkpoints.read import AGAIN, HASH_IN_NAME, check_file, check_legacy_file
+from mmconvnext.checkpoints.read import HASH_IN_NAME, check_file, check_hash, check_legacy_file
+from mmconvnext.checkpoints.shards import INDEX_SUFFIX, is_index, shard_names
 
 TIMEOUT = 30  # seconds without a byte
 CHUNK = 1 << 20  # bytes
 
 # Names of the file with the weights on the Hugging Face hub, in the order in which they are looked for
-HUB_FILES = ('model.safetensors', 'open_clip_model.safetensors', 'pytorch_model.bin', 'open_clip_pytorch_model.bin')
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept."""
-    return Path(torch.hub.get_dir()) / 'checkpoints'
+HUB_FILES = (
+    *('model.safetensors', f'model.safetensors{INDEX_SUFFIX}', 'open_clip_model.safetensors'),
+    *('pytorch_model.bin', f'pytorch_model.bin{INDEX_SUFFIX}', 'open_clip_pytorch_model.bin'),
+)
 
 
 def download(url: str) -> Path:
@@ -51,12 +50,15 @@ def download(url: str) -> Path:
                 return path
             _fetch(url, part, state)
             try:
-                check_file(part, path.name)
+                check_file(part)
+                check_hash(part, path.name)
                 check_legacy_file(part)
             except CheckpointError as error:
                 _discard(part, state)
+                reason = error.facts.get('reason') or str(error).removeprefix(f'{part} ')
                 raise CheckpointError(
-                    f'{url}: {str(error).removesuffix(AGAIN).rstrip()} What came was deleted.'
+                    f'{url}: what came is no checkpoint that can be used, and was not kept ({reason.rstrip(".")}).',
+                    **error.facts,
                 ) from error
             os.replace(part, path)
             state.unlink(missing_ok=True)
@@ -88,7 +90,10 @@ def download_from_hub(name: str) -> Path:
     missing: list[EntryNotFoundError] = []
     for file in HUB_FILES:
         try:
-            return Path(hf_hub_download(repository, file, revision=revision or None))
+            path = Path(hf_hub_download(repository, file, revision=revision or None))
+            for shard in shard_names(path) if is_index(path) else ():
+                hf_hub_download(repository, shard, revision=revision or None)
+            return path
         except EntryNotFoundError as error:
             missing.append(error)
         except (HfHubHTTPError, HFValidationError, OSError) as error:

@@ -54,8 +54,10 @@ def load_pretrained(
         path = locate(checkpoint)
     except CheckpointError as error:
         raise CheckpointError(f'{error} {WAYS_ON}') from error
-    found = recognise(tensors_in(read_file(path, allow_pickle), source, key), source, prefix)
+    taken = tensors_in(read_file(path, allow_pickle), source, key)
+    found = recognise(taken.tensors, source, prefix)
     fit = fit_backbone(backbone, found, source, final_norm=final_norm, stem_policy=adapt_stem)
+    fit.notes += taken.notes
     fit.left_out += [*found.dropped, *found.beside]
     return _fill(backbone, fit, source)
 
@@ -78,7 +80,9 @@ def load_detector(model: nn.Module, checkpoint: str | Path, *, strict: bool = Tr
     """
     source = str(checkpoint)
     model = unwrap(model)
-    fit = fit_detector(model, tensors_in(read_file(locate(checkpoint), allow_pickle), source), source, strict=strict)
+    taken = tensors_in(read_file(locate(checkpoint), allow_pickle), source)
+    fit = fit_detector(model, taken.tensors, source, strict=strict)
+    fit.notes += taken.notes
     return _fill(model, fit, source)
 
 

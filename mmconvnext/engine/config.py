@@ -15,6 +15,8 @@ from mmconvnext.engine.tree import NodePath, look_up, walk
 MINI_ROOT = Path('data/mini')
 PREFIX = 'mmconvnext::'
 INSTALLED = Path(__file__).parents[1] / '.mim' / 'configs'
+# Of the arguments of ConvNeXtPretrained, those about the backbone; the others are about the file
+OF_THE_BACKBONE = ('adapt_stem', 'final_norm')
 DICTIONARIES = (
     *('train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg', 'test_cfg'),
     *('optim_wrapper', 'default_hooks', 'env_cfg', 'randomness'),
@@ -142,10 +144,30 @@ def set_data_root(cfg: Config, data_root: Path) -> None:
                 break
 
 
-def set_pretrained(cfg: Config, pretrained: str) -> None:
-    """Starts the backbone from a checkpoint (a path or URL), or, given ``none``, from random weights."""
+def set_pretrained(cfg: Config, pretrained: str) -> list[str]:
+    """Starts the backbone from a checkpoint (a path or URL), or, given ``none``, from random weights.
+
+    Other initializers of its ``init_cfg`` stay, and so does what the loader was told about the backbone.
+
+    Returns:
+        Notes on what is dropped, since it was about the checkpoint before, such as its ``prefix``.
+    """
     backbone = find_backbone(cfg.model)
-    backbone.init_cfg = None if pretrained == 'none' else dict(type='ConvNeXtPretrained', checkpoint=pretrained)
+    given = backbone.get('init_cfg') or []
+    given = list(given) if isinstance(given, list | tuple) else [given]
+    loaders = [node for node in given if 'checkpoint' in node]
+    rest: list[Any] = [node for node in given if 'checkpoint' not in node]
+    options = {key: node[key] for node in loaders for key in OF_THE_BACKBONE if key in node}
+    if pretrained == 'none':
+        options = {}
+    else:
+        rest.append(dict(type='ConvNeXtPretrained', checkpoint=pretrained, **options))
+    backbone.init_cfg = rest[0] if len(rest) == 1 else rest or None
+    dropped = {key: node[key] for node in loaders for key in node if key not in ('type', 'checkpoint', *options)}
+    if not dropped:
+        return []
+    listed = ', '.join(f'{key}={value!r}' for key, value in dropped.items())
+    return [f"the backbone's init_cfg had {listed} for {loaders[0].checkpoint}, which another checkpoint replaces"]
 
 
 def add_hook(cfg: Config, **hook: Any) -> None:

@@ -8,12 +8,15 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from mmconvnext.checkpoints.errors import CheckpointError
 from mmconvnext.checkpoints.locate import locate
+from mmconvnext.checkpoints.read import check_file
 from mmconvnext.datasets.checks import check_data
 from mmconvnext.engine import config, machine
 from mmconvnext.engine.console import building
 from mmconvnext.engine.follow import check_weights
 from mmconvnext.engine.scale_down import scale_down
+from mmconvnext.errors import UserError
 
 NUMBERED = re.compile(r'(?:epoch|iter)_(\d+)\.pth')  # names of MMEngine's checkpoints
 
@@ -100,7 +103,7 @@ def configure_training(
     if cfg.load_from:
         config.set_pretrained(cfg, 'none')  # the checkpoint holds the backbone too
     elif pretrained is not None:
-        config.set_pretrained(cfg, _backbone_weights(pretrained))
+        cfg.adapted += config.set_pretrained(cfg, _backbone_weights(pretrained))
     if auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise ValueError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config.')
@@ -155,15 +158,22 @@ def configure_test(
 
 
 def latest_checkpoint(work_dir: Path) -> Path | None:
-    """The checkpoint that MMEngine noted last in a work directory, which may have been moved since; None if none."""
+    """The newest checkpoint in a work directory; None if there is none."""
+    return next(iter(checkpoints_in(work_dir)), None)
+
+
+def checkpoints_in(work_dir: Path) -> list[Path]:
+    """The checkpoints of a training, newest first.
+
+    The first is the one that MMEngine noted last, in a folder which may have been moved since.
+    """
+    numbered = [(int(found[1]), path) for path in work_dir.glob('*.pth') if (found := NUMBERED.fullmatch(path.name))]
+    paths = [path for _, path in sorted(numbered, reverse=True)]
     note = work_dir / 'last_checkpoint'
     if note.is_file():
         noted = Path(note.read_text().strip())
-        for path in (work_dir / noted.name, noted):
-            if path.is_file():
-                return path
-    numbered = [(int(found[1]), path) for path in work_dir.glob('*.pth') if (found := NUMBERED.fullmatch(path.name))]
-    return max(numbered)[1] if numbered else None
+        paths = [path for path in (work_dir / noted.name, noted) if path.is_file()][:1] + paths
+    return list(dict.fromkeys(paths))
 
 
 def _write_label_maps(cfg: Config, out: str) -> None:
@@ -214,7 +224,24 @@ def _checkpoint_to_resume(work_dir: str, resume: str) -> Path | None:
         if not path.is_file():
             raise ValueError(f'--resume: there is no checkpoint {path}.')
         return path
-    latest = latest_checkpoint(Path(work_dir))
-    if latest is None:
+    paths = checkpoints_in(Path(work_dir))
+    if not paths:
         print(f'--resume auto: {work_dir} has no checkpoint yet, so training starts from the beginning')
-    return latest
+        return None
+    damages = []
+    for path in paths:
+        try:
+            check_file(path, on_every_rank=True)  # all must choose the same
+        except CheckpointError as error:  # cut off when the machine went down, or the disk was full
+            damages.append(str(error))
+            print(f'--resume auto: {path.name} is passed over: {error.facts.get("reason", error)}')
+        else:
+            if damages:
+                print(f'--resume auto: training goes on from {path.name}')
+            return path
+    raise UserError(
+        f'--resume auto: none of the {len(paths)} checkpoints in {work_dir} can be read:\n    '
+        + '\n    '.join(damages)
+        + '\nTo train from the beginning, leave --resume out.',
+        passed_over=paths,
+    )

@@ -56,12 +56,15 @@ class QuietRunner(Runner):
         """
         content = read_file(locate(filename))
         model = unwrap(self.model)
-        fit = fit_detector(model, tensors_in(content, filename), filename, strict=self.strict)
+        taken = tensors_in(content, filename)
+        fit = fit_detector(model, taken.tensors, filename, strict=self.strict)
+        fit.notes += taken.notes
         if self._resume:
             _check_training_state(content, filename)
         # MMEngine runs the text of the config in meta as Python code, which may be anybody's
-        meta = {name: value for name, value in content.get('meta', {}).items() if name != 'config'}
-        content = {**content, 'meta': meta, 'state_dict': fit.state}
+        meta = content.get('meta') if isinstance(content, Mapping) else None
+        meta = {name: value for name, value in meta.items() if name != 'config'} if isinstance(meta, Mapping) else {}
+        content = {**(content if isinstance(content, Mapping) else {}), 'meta': meta, 'state_dict': fit.state}
         self.call_hook('after_load_checkpoint', checkpoint=content)  # averaged weights may take the place of these
         model.load_state_dict(content['state_dict'], strict=False)
         self._has_loaded = True

@@ -403,7 +403,7 @@ def test_arguments_are_not_changed(toy):
     before = copy.deepcopy(given)
     model = ConvNeXt(**given)
     assert given == before
-    model.init_cfg[1]['val'] = 1.0
+    model.init_cfg[0]['val'] = 1.0
     assert given == before
 
 

@@ -4,11 +4,12 @@ from argparse import Namespace
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from mmengine.model import BaseModule, PretrainedInit
 from mmengine.registry import MODELS
 from torch.nn import functional as F
 
 from mmconvnext.backbones import ConvNeXt
-from mmconvnext.checkpoints import CheckpointError, load_pretrained
+from mmconvnext.checkpoints import CheckpointError, ConvNeXtPretrained, load_pretrained
 from mmconvnext.checkpoints.network import read_network
 
 
@@ -188,6 +189,41 @@ def test_init_cfg_loads_and_a_second_init_does_no_harm(toy, version, network, sa
     for _ in range(2):
         model.init_weights()
         assert torch.equal(model.stages[2][1].dwconv.weight, network['stages.2.1.dwconv.weight'])
+
+
+@pytest.mark.parametrize('kind', ['Pretrained', PretrainedInit, 'ConvNeXtPretrained', ConvNeXtPretrained])
+@pytest.mark.parametrize('first', [True, False])
+def test_weights_that_init_cfg_names_are_not_overwritten_by_its_other_initializers(
+    toy, version, network, save, kind, first
+):
+    """Only 'Pretrained' ran last whatever its place, and this package's loader has another name."""
+    loader = dict(type=kind, checkpoint=save(official(network)))
+    others = [
+        dict(type='Constant', layer=['Conv2d', 'Linear', 'LayerNorm', 'LayerNorm2d'], val=7.0, bias=7.0),
+        dict(type='TruncNormal', layer='Linear', std=1.0),
+    ]
+    init_cfg = [loader, *others] if first else [*others, loader]
+    model = MODELS.build(dict(type='ConvNeXt', arch=toy, version=version, init_cfg=init_cfg))
+    model.init_weights()
+    for name, tensor in model.state_dict().items():
+        if name.startswith('norm'):  # of the outputs, which no pre-training has
+            assert (tensor == 7).all(), name
+        else:
+            assert torch.equal(tensor, network[name]), name
+
+
+def test_a_detectors_own_initializer_leaves_the_backbones_weights(toy, version, network, save):
+    class Detector(BaseModule):
+        def __init__(self):
+            super().__init__(init_cfg=dict(type='Constant', layer=['Conv2d', 'Linear'], val=7.0))
+            loader = dict(type='Pretrained', checkpoint=save(official(network)))
+            self.backbone = ConvNeXt(toy, version=version, init_cfg=[loader, dict(type='Normal', layer='Linear')])
+            self.neck = torch.nn.Linear(2, 2)
+
+    model = Detector()
+    model.init_weights()
+    assert (model.neck.weight == 7).all()
+    assert all(torch.equal(t, network[n]) for n, t in model.backbone.state_dict().items() if n in network)
 
 
 def test_init_cfg_passes_its_options_and_its_errors(toy, version, network, save):

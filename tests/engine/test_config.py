@@ -156,6 +156,22 @@ def test_pretrained(detector):
     assert cfg.model.backbone.init_cfg is None
 
 
+def test_pretrained_keeps_what_is_about_the_backbone_and_says_what_it_drops(detector):
+    cfg = config.load_config(detector)
+    other = dict(type='TruncNormal', layer='Linear', std=0.1)
+    loader = dict(type='Pretrained', checkpoint='old.pth', prefix='backbone.', adapt_stem='zero', final_norm=True)
+    cfg.model.backbone.init_cfg = [loader, other]
+    (note,) = config.set_pretrained(cfg, 'mine.pth')
+    assert "prefix='backbone.'" in note
+    assert 'old.pth' in note
+    assert cfg.model.backbone.init_cfg == [
+        other,
+        dict(type='ConvNeXtPretrained', checkpoint='mine.pth', adapt_stem='zero', final_norm=True),
+    ]
+    assert config.set_pretrained(cfg, 'none') != []
+    assert cfg.model.backbone.init_cfg == other
+
+
 def test_tta_wraps_a_segmentor_and_is_refused_for_a_detector(detector, segmentor):
     cfg = config.load_config(segmentor)
     config.set_tta(cfg)

@@ -1,15 +1,18 @@
 """What prepare.py adds to a config for training and for testing."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import ConfigDict
 
 from mmconvnext.checkpoints import CheckpointError
 from mmconvnext.engine import scale_down
 from mmconvnext.engine.config import find_backbone
 from mmconvnext.engine.prepare import configure_test, configure_training, latest_checkpoint, prepare
+from mmconvnext.errors import UserError
 from tests.conftest import ROOT
 
 
@@ -63,7 +66,7 @@ def test_auto_resume_begins_from_pretrained_weights_and_goes_on_from_its_own(mak
     cfg = make()
     configure_training(cfg, pretrained='a.pth', resume='auto')  # as a job does that is queued again when interrupted
     assert (cfg.resume, cfg.load_from, init_cfg(cfg).checkpoint) == (False, None, 'a.pth')
-    (tmp_path / 'work' / 'epoch_1.pth').touch()
+    torch.save({'state_dict': {}}, tmp_path / 'work' / 'epoch_1.pth')
     configure_training(cfg, pretrained='a.pth', resume='auto')
     assert (cfg.resume, cfg.load_from) == (True, str(tmp_path / 'work' / 'epoch_1.pth'))
     assert init_cfg(cfg) is None
@@ -108,6 +111,30 @@ def test_latest_checkpoint_of_a_moved_work_directory(tmp_path):
     elsewhere.touch()
     note.write_text(str(elsewhere))
     assert latest_checkpoint(tmp_path) == elsewhere
+
+
+@pytest.mark.parametrize('size', [0, 200])
+@pytest.mark.parametrize('rank', ['0', '1'])
+def test_auto_resume_passes_over_a_damaged_checkpoint(make, tmp_path, monkeypatch, capsys, size, rank):
+    monkeypatch.setenv('LOCAL_RANK', rank)  # all ranks must choose the same
+    work = tmp_path / 'work'
+    cfg = make()
+    work.mkdir(exist_ok=True)
+    for number in (1, 2):
+        torch.save({'state_dict': {'x': torch.randn(100)}}, work / f'epoch_{number}.pth')
+    (work / 'last_checkpoint').write_text(str(work / 'epoch_2.pth'))
+    whole = (work / 'epoch_2.pth').read_bytes()
+    flipped = whole[:size] + bytes([whole[size] ^ 1]) + whole[size + 1 :] if size else b''
+    (work / 'epoch_2.pth').write_bytes(whole[:size])
+    configure_training(cfg, resume='auto')
+    assert cfg.load_from == str(work / 'epoch_1.pth')
+    assert 'epoch_2.pth' in capsys.readouterr().out
+    (work / 'epoch_2.pth').write_bytes(flipped)
+    (work / 'epoch_1.pth').write_bytes(b'')
+    with pytest.raises(UserError) as error:
+        configure_training(make(), resume='auto')
+    assert error.value.facts['passed_over'] == [work / 'epoch_2.pth', work / 'epoch_1.pth']
+    assert not re.search('delete|download', str(error.value), re.IGNORECASE)
 
 
 def test_work_directory_that_cannot_be(make, checkpoint, monkeypatch):
