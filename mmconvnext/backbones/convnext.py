@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from mmconvnext.backbones import arguments
 from mmconvnext.backbones.layers import GRN, DropPath, LayerNorm2d
 from mmconvnext.backbones.sizes import resolve_arch
-from mmconvnext.kernels.choice import memory, runs_fused, runs_triton
+from mmconvnext.kernels.choice import contexts_of_recomputation, memory, runs_fused, runs_triton
 from mmconvnext.kernels.cpu import block as cpu
 from mmconvnext.kernels.deploy import Deployed
 from mmconvnext.kernels.tensors import BlockTensors
@@ -83,8 +83,13 @@ class Stage(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Runs (B, C, H, W) through the blocks."""
+        if not (self.with_cp and torch.is_grad_enabled()):
+            return super().forward(x)
         for block in self:
-            x = checkpoint(block, x, use_reentrant=False) if self.with_cp and torch.is_grad_enabled() else block(x)
+            if torch.compiler.is_compiling():  # it takes no context, and has chosen how to compute when it traces
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = checkpoint(block, x, use_reentrant=False, context_fn=contexts_of_recomputation)
         return x
 
 

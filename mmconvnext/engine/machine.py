@@ -6,11 +6,10 @@ import torch
 from mmengine.config import Config, ConfigDict
 
 from mmconvnext.engine.tree import walk
+from mmconvnext.errors import UserError
 
-# MMEngine's default wrapper pins each process to a GPU
-CPU_MODEL_WRAPPER = dict(
-    type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False, find_unused_parameters=False
-)
+# Where launchers say how many processes share a machine
+LOCAL_SIZES = ('LOCAL_WORLD_SIZE', 'SLURM_NTASKS_PER_NODE')
 AMP_DTYPES = {'fp16': 'float16', 'bf16': 'bfloat16'}
 
 
@@ -30,8 +29,8 @@ def adapt(cfg: Config, amp: str = 'auto') -> None:
     if amp in AMP_DTYPES:
         if not has_gpu:
             raise ValueError(f'--amp {amp} needs a GPU, and PyTorch finds none here; use --amp off, or auto.')
-        if amp == 'bf16' and not torch.cuda.is_bf16_supported():
-            raise ValueError(f'--amp bf16: {torch.cuda.get_device_name()} has no bfloat16; use --amp fp16 or off.')
+        if amp == 'bf16':
+            _check_bfloat16('--amp bf16')
         optim_wrapper.type = 'AmpOptimWrapper'
         optim_wrapper.dtype = AMP_DTYPES[amp]
         # bfloat16 has float32's range, so there is nothing to scale
@@ -42,6 +41,8 @@ def adapt(cfg: Config, amp: str = 'auto') -> None:
             optim_wrapper.pop(key, None)
         if not has_gpu and amp != 'off':
             notes.append('no GPU: float32 in place of mixed precision')
+    elif optim_wrapper.get('type') == 'AmpOptimWrapper' and optim_wrapper.get('dtype') == 'bfloat16':
+        _check_bfloat16("optim_wrapper.dtype='bfloat16'")
 
     if not has_gpu:
         sync_bn = [node for node in walk(cfg.model) if node.get('type') == 'SyncBN']
@@ -53,16 +54,46 @@ def adapt(cfg: Config, amp: str = 'auto') -> None:
         if cfg.launcher == 'slurm':
             raise ValueError('--launcher slurm needs GPUs; on machines without, start torchrun and --launcher pytorch.')
         if cfg.launcher == 'pytorch':
-            cfg.model_wrapper_cfg = CPU_MODEL_WRAPPER
+            cfg.model_wrapper_cfg = _cpu_model_wrapper(cfg)
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    processes = _processes_here()
+    share = max(1, cores // processes)
     loaders = [cfg[key] for key in ('train_dataloader', 'val_dataloader', 'test_dataloader') if cfg.get(key)]
     most = max((loader.get('num_workers', 0) for loader in loaders), default=0)
-    if most > cores:
+    if most > share:
         for loader in loaders:
-            loader.num_workers = min(loader.get('num_workers', 0), cores)
-        notes.append(f'{cores} cores: {cores} data workers in place of {most}')
+            loader.num_workers = min(loader.get('num_workers', 0), share)
+        shared = f' for {processes} processes' if processes > 1 else ''
+        each = ' each' if processes > 1 else ''
+        notes.append(f'{cores} cores{shared}: {share} data workers{each} in place of {most}')
     for loader in loaders:
         if not loader.get('num_workers'):  # PyTorch refuses to keep workers that are none
             loader.persistent_workers = False
     cfg.adapted = notes
+
+
+def _check_bfloat16(asked: str) -> None:
+    """Refuses bfloat16 on a GPU without it: PyTorch emulates it there, slower than float32."""
+    if not torch.cuda.is_bf16_supported(including_emulation=False):
+        name = torch.cuda.get_device_name()
+        raise UserError(f'{asked}: {name} has no bfloat16; use --amp fp16 or --amp off.', gpu=name)
+
+
+def _cpu_model_wrapper(cfg: Config) -> ConfigDict:
+    """The config's wrapper for several processes, or MMEngine's default one, but pinned to no GPU."""
+    default = dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
+    return ConfigDict({**(cfg.get('model_wrapper_cfg') or default), 'device_ids': None})
+
+
+def _processes_here() -> int:
+    """How many processes the launcher started on this machine."""
+    for name in LOCAL_SIZES:
+        count = os.environ.get(name, '')
+        if count.isdecimal() and int(count):
+            return int(count)
+    return 1

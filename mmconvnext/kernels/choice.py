@@ -4,13 +4,15 @@ import importlib.metadata
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from mmconvnext.errors import UserError
 from mmconvnext.kernels.plain import is_plain
 
 Path = Literal['auto', 'reference', 'triton']
@@ -35,7 +37,7 @@ INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
 def _of_environment(variable: str, default: str, allowed: tuple[str, ...]) -> str:
     value = os.environ.get(variable, default)
     if value not in allowed:
-        raise ValueError(f'{variable}={value!r} must be one of {", ".join(allowed)}.')
+        raise UserError(f'{variable}={value!r} must be one of {", ".join(allowed)}.')
     return value
 
 
@@ -48,17 +50,29 @@ def _has_triton() -> bool:
 
 
 HAS_TRITON = _has_triton()
-_path = _of_environment('MMCONVNEXT_KERNELS', 'auto', PATHS)
-_memory = _of_environment('MMCONVNEXT_MEMORY', 'balanced', MEMORY)
+
+
+class Choice(NamedTuple):
+    """How blocks are computed, and what training keeps of them: see :func:`use`."""
+
+    path: str
+    memory: str
+
+
+OF_THE_PROCESS = Choice(
+    _of_environment('MMCONVNEXT_KERNELS', 'auto', PATHS), _of_environment('MMCONVNEXT_MEMORY', 'balanced', MEMORY)
+)
+_CHOICE = ContextVar('choice', default=OF_THE_PROCESS)  # each thread has its own
 
 
 @contextmanager
 def use(path: Path, memory: Memory | None = None) -> Iterator[None]:
-    """Computes blocks by the fastest path that is exact (``auto``, the default), or by another one.
+    """Computes blocks by the fastest path that is exact (``auto``, the default), or by another one, in this thread.
 
     ``reference`` is layer by layer. ``triton`` takes the GPU kernels wherever they can run, and the layers elsewhere;
     :func:`why_not_triton` says where and why. The environment variables ``MMCONVNEXT_KERNELS`` and
-    ``MMCONVNEXT_MEMORY`` say the same for a whole process.
+    ``MMCONVNEXT_MEMORY`` say the same for a whole process. A backbone with ``with_cp`` computes again as it computed
+    first; around a ``torch.utils.checkpoint`` of your own, put the backward pass into the same ``with``.
 
     Args:
         path: How to compute.
@@ -69,22 +83,37 @@ def use(path: Path, memory: Memory | None = None) -> Iterator[None]:
     Raises:
         ValueError: If there is no such path or choice.
     """
-    global _path, _memory
     if path not in PATHS:
-        raise ValueError(f'kernels.use({path!r}): the paths are {", ".join(PATHS)}.')
+        raise UserError(f'kernels.use({path!r}): the paths are {", ".join(PATHS)}.')
     if memory is not None and memory not in MEMORY:
-        raise ValueError(f'kernels.use({path!r}, memory={memory!r}): memory is one of {", ".join(MEMORY)}.')
-    before = _path, _memory
-    _path, _memory = path, memory or _memory
+        raise UserError(f'kernels.use({path!r}, memory={memory!r}): memory is one of {", ".join(MEMORY)}.')
+    before = _CHOICE.set(Choice(path, memory or _CHOICE.get().memory))
     try:
         yield
     finally:
-        _path, _memory = before
+        _CHOICE.reset(before)
 
 
 def memory() -> str:
     """What the kernels keep for the pass back."""
-    return _memory
+    return _CHOICE.get().memory
+
+
+def contexts_of_recomputation() -> tuple[AbstractContextManager, AbstractContextManager]:
+    """For ``context_fn`` of PyTorch's activation checkpointing: what is computed again takes the path it took first.
+
+    The backward pass may run in another thread, or after :func:`use` has ended.
+    """
+    return nullcontext(), _again(_CHOICE.get())
+
+
+@contextmanager
+def _again(choice: Choice) -> Iterator[None]:
+    before = _CHOICE.set(choice)
+    try:
+        yield
+    finally:
+        _CHOICE.reset(before)
 
 
 def runs_fused(block: nn.Module, x: Tensor) -> bool:
@@ -94,7 +123,7 @@ def runs_fused(block: nn.Module, x: Tensor) -> bool:
     operator.
     """
     return (
-        _path == 'auto'
+        _CHOICE.get().path == 'auto'
         and AUTO.get(x.device.type) == 'cpu'
         and not torch.compiler.is_exporting()
         and not torch.jit.is_tracing()
@@ -109,7 +138,9 @@ def runs_fused(block: nn.Module, x: Tensor) -> bool:
 
 def runs_triton(block: nn.Module, x: Tensor) -> bool:
     """Whether the Triton kernels compute this block on this input; otherwise the CPU path or its own layers do."""
-    path = AUTO.get(x.device.type, 'reference') if _path == 'auto' else _path
+    path = _CHOICE.get().path
+    if path == 'auto':
+        path = AUTO.get(x.device.type, 'reference')
     return path == 'triton' and why_not_triton(block, x) is None
 
 

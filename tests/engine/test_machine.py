@@ -5,6 +5,7 @@ from mmengine.config import Config
 from mmconvnext.engine import machine
 from mmconvnext.engine.config import load_config
 from mmconvnext.engine.tree import walk
+from mmconvnext.errors import UserError
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_without_a_gpu(cfg, monkeypatch):
 
 def test_with_a_gpu(cfg, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda including_emulation: True)
     monkeypatch.setattr(machine.os, 'sched_getaffinity', lambda pid: range(16), raising=False)
     assert adapt(cfg) == []
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
@@ -70,6 +71,42 @@ def test_workers_are_no_more_than_cores(cfg, monkeypatch):
     monkeypatch.setattr(machine.os, 'sched_getaffinity', lambda pid: {0, 1}, raising=False)
     assert '2 cores: 2 data workers in place of 4' in adapt(cfg)
     assert (cfg.train_dataloader.num_workers, cfg.val_dataloader.num_workers) == (2, 2)
+
+
+@pytest.mark.parametrize(('variable', 'expected'), [('LOCAL_WORLD_SIZE', 2), ('SLURM_NTASKS_PER_NODE', 2)])
+def test_workers_are_shared_by_the_processes_of_a_machine(cfg, monkeypatch, variable, expected):
+    monkeypatch.setattr(machine.os, 'sched_getaffinity', lambda pid: range(8), raising=False)
+    monkeypatch.setenv(variable, '4')
+    assert '8 cores for 4 processes: 2 data workers each in place of 4' in adapt(cfg)
+    assert cfg.train_dataloader.num_workers == expected
+    monkeypatch.setenv(variable, '16')
+    adapt(cfg)
+    assert cfg.train_dataloader.num_workers == 1
+
+
+@pytest.mark.parametrize('asked', [True, False])
+def test_emulated_bfloat16_is_refused(cfg, monkeypatch, asked):
+    """A T4 or V100 has none: PyTorch computes it by way of float32."""
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda including_emulation=True: including_emulation)
+    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: 'Tesla T4')
+    if not asked:
+        cfg.optim_wrapper.dtype = 'bfloat16'
+    with pytest.raises(UserError) as error:
+        adapt(cfg, 'bf16' if asked else 'auto')
+    assert error.value.facts['gpu'] == 'Tesla T4'
+    adapt(cfg, 'fp16')
+
+
+def test_the_configs_settings_of_distributed_training_count_on_a_cpu(cfg, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    cfg.launcher = 'pytorch'
+    cfg.find_unused_parameters = True
+    adapt(cfg)
+    assert cfg.model_wrapper_cfg.find_unused_parameters
+    cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', static_graph=True, device_ids=[0])
+    adapt(cfg)
+    assert cfg.model_wrapper_cfg == dict(type='MMDistributedDataParallel', static_graph=True, device_ids=None)
 
 
 def test_processes_on_machines_without_a_gpu(cfg, monkeypatch):

@@ -187,6 +187,13 @@ def test_resumed_training_goes_on_with_optimizer_step_and_curves(tmp_path, by_ep
     assert curves == [[1, 2, 3, 4]]
 
 
+@pytest.mark.parametrize('meta', [None, 'text', ['a', 'list']])
+def test_meta_of_another_type_is_no_error_of_ours(tmp_path, meta):
+    runner = trainer(tmp_path, steps=2)
+    torch.save({'state_dict': runner.model.state_dict(), 'meta': meta}, tmp_path / 'x.pth')
+    assert runner.load_checkpoint(str(tmp_path / 'x.pth'))['meta'] == {}
+
+
 @pytest.mark.parametrize('by_epoch', [False, True])
 def test_resuming_a_finished_training_says_so_and_keeps_its_curves(tmp_path, by_epoch, monkeypatch, capsys):
     curves = drawn(monkeypatch)

@@ -10,6 +10,7 @@ from torch import nn
 from mmconvnext import ConvNeXt, kernels
 from mmconvnext.checkpoints import load_pretrained
 from mmconvnext.kernels import deploy
+from mmconvnext.kernels.tensors import BlockTensors
 from tests.conftest import TOY
 
 
@@ -45,6 +46,25 @@ def test_bfloat16_inside_is_right_to_its_rounding(backbone: ConvNeXt) -> None:
         found = backbone.switch_to_deploy(torch.bfloat16)(x)
     assert all(f.dtype == torch.float32 for f in found)
     assert 1e-5 < worst(found, expected) < 0.03
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_weights_of_half_precision_are_folded_before_they_are_rounded(backbone: ConvNeXt, dtype: torch.dtype) -> None:
+    """Products with layer scale and LayerNorm's weight were rounded in half precision, and sums of such products."""
+    backbone.to(dtype).switch_to_deploy()
+    block = backbone.stages[1][0]
+    t = BlockTensors(*(None if tensor is None else tensor.double() for tensor in BlockTensors.of(block)))
+    w1, b1 = t.w1 * t.norm_weight, t.b1 + t.w1 @ t.norm_bias
+    scale = 1 if t.layer_scale is None else t.layer_scale
+    beta = 0 if t.grn_beta is None else t.w2 @ t.grn_beta
+    w2, b2 = (scale * t.w2.t()).t(), scale * t.b2 + beta
+    folded = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deploy, 'affine', lambda weight, bias, *args, **kwargs: folded.append((weight, bias)))
+        deploy._DeployedBlock(BlockTensors.of(block), dtype)
+    for found, exact in zip([tensor for pair in folded for tensor in pair], (w1, b1, w2, b2)):
+        # float32 in between is so much finer that almost every number is the nearest of its type
+        assert (found == exact.to(dtype)).double().mean() > 0.98
 
 
 def test_the_state_dict_stays_loadable_and_is_folded_again_once_loaded(backbone: ConvNeXt, tmp_path: Path) -> None:

@@ -208,14 +208,6 @@ def test_unknown_choices_are_refused() -> None:
         pass
 
 
-def test_a_choice_lasts_as_long_as_its_block() -> None:
-    with kernels.use('triton', 'min'):
-        with kernels.use('reference'):
-            assert choice.memory() == 'min'
-        assert choice._path == 'triton'
-    assert (choice._path, choice.memory()) == ('auto', 'balanced')
-
-
 @pytest.mark.slow
 def test_importing_the_package_does_not_import_triton(python: str) -> None:
     subprocess.run([python, '-c', "import mmconvnext, sys; sys.exit('triton' in sys.modules)"], check=True)
