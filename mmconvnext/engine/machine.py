@@ -1,6 +1,9 @@
 """Adapts a config to what this machine has, in this one place."""
 
+import math
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -56,9 +59,11 @@ def adapt(cfg: Config, amp: str = 'auto') -> None:
         if cfg.launcher == 'pytorch':
             cfg.model_wrapper_cfg = _cpu_model_wrapper(cfg)
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    cores = usable_cores()
     processes = _processes_here()
     share = max(1, cores // processes)
+    if not has_gpu and 'OMP_NUM_THREADS' not in os.environ:  # torchrun sets it, too
+        torch.set_num_threads(share)
     loaders = [cfg[key] for key in ('train_dataloader', 'val_dataloader', 'test_dataloader') if cfg.get(key)]
     most = max((loader.get('num_workers', 0) for loader in loaders), default=0)
     if most > share:
@@ -71,6 +76,29 @@ def adapt(cfg: Config, amp: str = 'auto') -> None:
         if not loader.get('num_workers'):  # PyTorch refuses to keep workers that are none
             loader.persistent_workers = False
     cfg.adapted = notes
+
+
+def usable_cores(cgroup: Path = Path('/sys/fs/cgroup')) -> int:
+    """How many cores this process may use: those of its affinity, or as many as its container's quota is worth.
+
+    Args:
+        cgroup: Where Linux keeps the limits of this process's control group, version 2 or 1.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    for quota in _quotas(cgroup):
+        cores = min(cores, max(1, math.ceil(quota)))
+    return cores
+
+
+def _quotas(cgroup: Path) -> Iterator[float]:
+    """The quota of each version of control groups that has one, in cores."""
+    for names in (('cpu.max',), ('cpu/cpu.cfs_quota_us', 'cpu/cpu.cfs_period_us')):
+        try:
+            numbers = ' '.join((cgroup / name).read_text() for name in names).split()
+        except OSError:  # another version, or not Linux
+            continue
+        if len(numbers) == 2 and all(number.isdecimal() for number in numbers) and int(numbers[1]):
+            yield int(numbers[0]) / int(numbers[1])  # without a quota it is 'max', or -1
 
 
 def _check_bfloat16(asked: str) -> None:

@@ -39,7 +39,7 @@ def test_without_a_gpu(cfg, monkeypatch):
 def test_with_a_gpu(cfg, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda including_emulation: True)
-    monkeypatch.setattr(machine.os, 'sched_getaffinity', lambda pid: range(16), raising=False)
+    monkeypatch.setattr(machine, 'usable_cores', lambda: 16)
     assert adapt(cfg) == []
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
     assert norms(cfg) == {'SyncBN'}
@@ -68,14 +68,49 @@ def test_no_workers_are_not_kept(cfg):
 
 
 def test_workers_are_no_more_than_cores(cfg, monkeypatch):
-    monkeypatch.setattr(machine.os, 'sched_getaffinity', lambda pid: {0, 1}, raising=False)
+    monkeypatch.setattr(machine, 'usable_cores', lambda: 2)
     assert '2 cores: 2 data workers in place of 4' in adapt(cfg)
     assert (cfg.train_dataloader.num_workers, cfg.val_dataloader.num_workers) == (2, 2)
 
 
+@pytest.mark.parametrize(
+    ('files', 'expected'),
+    [
+        ({'cpu.max': '200000 100000\n'}, 2),
+        ({'cpu.max': '150000 100000\n'}, 2),
+        ({'cpu.max': '20000 100000\n'}, 1),
+        ({'cpu.max': 'max 100000\n'}, 16),
+        ({'cpu/cpu.cfs_quota_us': '300000\n', 'cpu/cpu.cfs_period_us': '100000\n'}, 3),
+        ({'cpu/cpu.cfs_quota_us': '-1\n', 'cpu/cpu.cfs_period_us': '100000\n'}, 16),
+        ({}, 16),
+    ],
+)
+def test_the_quota_of_a_container_counts(tmp_path, monkeypatch, files, expected):
+    monkeypatch.setattr(machine.os, 'sched_getaffinity', lambda pid: range(16), raising=False)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert machine.usable_cores(tmp_path) == expected
+
+
+@pytest.mark.parametrize('asked', [True, False])
+def test_threads_are_as_many_as_cores_unless_the_user_says_so(cfg, monkeypatch, asked):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(machine, 'usable_cores', lambda: 8)
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
+    if asked:
+        monkeypatch.setenv('OMP_NUM_THREADS', '3')
+    else:
+        monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    chosen = []
+    monkeypatch.setattr(torch, 'set_num_threads', chosen.append)
+    adapt(cfg)
+    assert chosen == ([] if asked else [4])
+
+
 @pytest.mark.parametrize(('variable', 'expected'), [('LOCAL_WORLD_SIZE', 2), ('SLURM_NTASKS_PER_NODE', 2)])
 def test_workers_are_shared_by_the_processes_of_a_machine(cfg, monkeypatch, variable, expected):
-    monkeypatch.setattr(machine.os, 'sched_getaffinity', lambda pid: range(8), raising=False)
+    monkeypatch.setattr(machine, 'usable_cores', lambda: 8)
     monkeypatch.setenv(variable, '4')
     assert '8 cores for 4 processes: 2 data workers each in place of 4' in adapt(cfg)
     assert cfg.train_dataloader.num_workers == expected
