@@ -75,7 +75,7 @@ def main() -> None:
 
 def measure(args: argparse.Namespace, mode: str) -> dict[str, Any]:
     """Times the model with every backbone; figures in seconds."""
-    with errors_as_sentences(ValueError):
+    with errors_as_sentences():
         cfg = load_config(args.config)
     cfg.launcher = 'none'
     machine.adapt(cfg)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from mmconvnext.checkpoints import CheckpointError, convert_file
+from mmconvnext.checkpoints import convert_file
 from mmconvnext.checkpoints.dialects import TARGETS
 from mmconvnext.engine.console import errors_as_sentences
 
@@ -24,7 +24,7 @@ def main() -> None:
     """Converts."""
     args = parse_args()
     options = dict(prefix=args.prefix, key=args.key, force=args.force, allow_pickle=args.allow_pickle)
-    with errors_as_sentences(CheckpointError, OSError):
+    with errors_as_sentences():
         print(convert_file(args.source, args.destination, args.to, **options))
 
 

@@ -1,6 +1,5 @@
 """Evaluates a checkpoint: box and mask AP of a detector, mIoU, mAcc and aAcc of a segmentor."""
 
-
 import argparse
 import os
 
@@ -8,7 +7,6 @@ import os
 # busy process on two cores a step took four times as long. Threads that sleep do not
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
-from mmconvnext.checkpoints import CheckpointError
 from mmconvnext.engine import command_line
 from mmconvnext.engine.console import errors_as_sentences
 from mmconvnext.engine.prepare import configure_test, prepare
@@ -51,11 +49,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Prepares the config and evaluates."""
     args = parse_args()
-    with errors_as_sentences(ValueError, OSError):
+    with errors_as_sentences():
         cfg = prepare(**command_line.for_prepare(args))
         configure_test(cfg, args.checkpoint, fuse=args.fuse, tta=args.tta, out=args.out, show_dir=args.show_dir)
         runner = build_runner(cfg)
-    with errors_as_sentences(CheckpointError):  # any other error from here on is no fault of the request
         evaluate(runner, results=args.out, pictures=args.show_dir)
 
 

@@ -1,6 +1,5 @@
 """Trains a detector or a segmentor, evaluates it, and leaves its curves and pictures in the work directory."""
 
-
 import argparse
 import os
 
@@ -8,7 +7,6 @@ import os
 # busy process on two cores a step took four times as long. Threads that sleep do not
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
-from mmconvnext.checkpoints import CheckpointError
 from mmconvnext.engine import command_line
 from mmconvnext.engine.console import errors_as_sentences
 from mmconvnext.engine.prepare import configure_training, prepare
@@ -55,11 +53,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Prepares the config and trains."""
     args = parse_args()
-    with errors_as_sentences(ValueError, OSError):
+    with errors_as_sentences():
         cfg = prepare(**command_line.for_prepare(args), amp=args.amp, seed=args.seed)
         configure_training(cfg, pretrained=args.pretrained, resume=args.resume, auto_scale_lr=args.auto_scale_lr)
         runner = build_trainer(cfg)
-    with errors_as_sentences(CheckpointError):  # any other error from here on is no fault of the request
         train(runner)
 
 

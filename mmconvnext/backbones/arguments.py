@@ -14,6 +14,8 @@ import torch
 from mmengine.model import PretrainedInit
 from torch import Tensor
 
+from mmconvnext.errors import UserError
+
 NAMES = (
     'arch, version, in_channels, out_indices, drop_path_rate, layer_scale_init_value, frozen_stages, with_cp, init_cfg'
 )
@@ -51,14 +53,14 @@ def refuse_unknown(unknown: Mapping[str, Any]) -> None:
     """Refuses keyword arguments that the backbone does not have, with its own spelling where there is one."""
     for name in unknown:
         hint = f'; it is spelled {OLD_SPELLINGS[name]} here' if name in OLD_SPELLINGS else ''
-        raise ValueError(f'ConvNeXt has no argument {name!r}{hint}. Its arguments are {NAMES}.')
+        raise UserError(f'ConvNeXt has no argument {name!r}{hint}. Its arguments are {NAMES}.')
 
 
 def resolve_version(version: object) -> int:
     """Returns 1 or 2."""
     resolved = as_integer(version)
     if resolved not in (1, 2):
-        raise ValueError(f'version={version!r} must be 1 (layer scale) or 2 (global response normalization).')
+        raise UserError(f'version={version!r} must be 1 (layer scale) or 2 (global response normalization).')
     return resolved
 
 
@@ -66,7 +68,7 @@ def resolve_in_channels(in_channels: object) -> int:
     """Returns the number of channels of the input image."""
     resolved = as_integer(in_channels)
     if resolved is None or resolved < 1:
-        raise ValueError(f'in_channels={in_channels!r} must be a positive integer.')
+        raise UserError(f'in_channels={in_channels!r} must be a positive integer.')
     return resolved
 
 
@@ -75,10 +77,10 @@ def resolve_out_indices(out_indices: object, num_stages: int) -> tuple[int, ...]
     allowed = f'a non-empty sequence of different stages, each from {-num_stages} to {num_stages - 1}'
     indices = as_integers(out_indices)
     if not indices or not all(-num_stages <= i < num_stages for i in indices):
-        raise ValueError(f'out_indices={out_indices!r} must be {allowed}.')
+        raise UserError(f'out_indices={out_indices!r} must be {allowed}.')
     resolved = tuple(sorted({i % num_stages for i in indices}))
     if len(resolved) != len(indices):
-        raise ValueError(f'out_indices={out_indices!r} names a stage twice; it must be {allowed}.')
+        raise UserError(f'out_indices={out_indices!r} names a stage twice; it must be {allowed}.')
     return resolved
 
 
@@ -86,7 +88,7 @@ def resolve_drop_path_rate(drop_path_rate: object) -> float:
     """Returns the stochastic depth of the last block."""
     resolved = as_real(drop_path_rate)
     if resolved is None or not 0 <= resolved < 1:
-        raise ValueError(f'drop_path_rate={drop_path_rate!r} must be a number, at least 0 and less than 1.')
+        raise UserError(f'drop_path_rate={drop_path_rate!r} must be a number, at least 0 and less than 1.')
     return resolved
 
 
@@ -96,12 +98,12 @@ def resolve_layer_scale(layer_scale_init_value: object, version: int) -> float:
         return 1e-6 if version == 1 else 0.0
     resolved = as_real(layer_scale_init_value)
     if resolved is None or resolved < 0:
-        raise ValueError(
+        raise UserError(
             f'layer_scale_init_value={layer_scale_init_value!r} must be a finite number, 0 (no layer scale) or more, '
             "or None for the paper's value."
         )
     if version == 2 and resolved != 0:
-        raise ValueError(
+        raise UserError(
             f'layer_scale_init_value={layer_scale_init_value!r} contradicts version=2: ConvNeXt V2 has no layer '
             'scale. Leave it out, or set it to None in a config that inherits it.'
         )
@@ -113,7 +115,7 @@ def resolve_frozen_stages(frozen_stages: object, out_indices: tuple[int, ...]) -
     num_stages = out_indices[-1] + 1
     resolved = as_integer(frozen_stages)
     if resolved is None or not -1 <= resolved <= num_stages:
-        raise ValueError(
+        raise UserError(
             f'frozen_stages={frozen_stages!r} must be -1 (nothing), 0 (the stem) or up to {num_stages} (the stem '
             f'and that many stages; out_indices={out_indices} builds {num_stages}).'
         )
@@ -123,7 +125,7 @@ def resolve_frozen_stages(frozen_stages: object, out_indices: tuple[int, ...]) -
 def resolve_with_cp(with_cp: object) -> bool:
     """Returns whether blocks are recomputed in the backward pass."""
     if not isinstance(with_cp, bool | np.bool_):
-        raise ValueError(f'with_cp={with_cp!r} must be True (recompute blocks, to save memory) or False.')
+        raise UserError(f'with_cp={with_cp!r} must be True (recompute blocks, to save memory) or False.')
     return bool(with_cp)
 
 
@@ -137,7 +139,7 @@ def resolve_init_cfg(init_cfg: object) -> list[dict] | None:
         return None
     cfgs = [init_cfg] if isinstance(init_cfg, dict) else init_cfg
     if not isinstance(cfgs, list | tuple) or not all(isinstance(cfg, dict) and 'type' in cfg for cfg in cfgs):
-        raise ValueError(
+        raise UserError(
             f'init_cfg={init_cfg!r} must be a dictionary with a type, such as '
             "dict(type='ConvNeXtPretrained', checkpoint=...), a list of such dictionaries, or None."
         )
@@ -155,13 +157,13 @@ def check_input(x: Tensor, in_channels: int, last_stage: int) -> None:
     if torch.jit.is_tracing():
         return
     if x.ndim != 4 or x.shape[1] != in_channels:
-        raise ValueError(
+        raise UserError(
             f'the input must be (B, {in_channels}, H, W), not {tuple(x.shape)}; for images of another number of '
             'channels set in_channels of the backbone.'
         )
     stride = 4 * 2**last_stage
     if min(x.shape[2:]) < stride:
-        raise ValueError(
+        raise UserError(
             f'the input is {x.shape[2]} x {x.shape[3]} pixels; stage {last_stage} has stride {stride}, so both sides '
             f'must be at least {stride}. Enlarge or pad the image, or leave later stages out of out_indices.'
         )

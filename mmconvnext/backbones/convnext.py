@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from mmconvnext.backbones import arguments
 from mmconvnext.backbones.layers import GRN, DropPath, LayerNorm2d
 from mmconvnext.backbones.sizes import resolve_arch
+from mmconvnext.errors import UserError
 from mmconvnext.kernels.choice import contexts_of_recomputation, memory, runs_fused, runs_triton
 from mmconvnext.kernels.cpu import block as cpu
 from mmconvnext.kernels.deploy import Deployed
@@ -118,7 +119,7 @@ class ConvNeXt(BaseModule):
         out_strides (tuple[int, ...]): Input pixels per output pixel, of each output.
 
     Raises:
-        ValueError: If an argument is unknown or out of range; the message lists what is allowed.
+        UserError: If an argument is unknown or out of range; the message lists what is allowed.
 
     Shapes:
         Input (B, in_channels, H, W), H and W at least the stride of the last stage built (32 for all four). Outputs:
@@ -187,7 +188,7 @@ class ConvNeXt(BaseModule):
         """Returns one (B, C_i, H_i, W_i) map for each of ``out_indices``.
 
         Raises:
-            ValueError: If ``x`` is not (B, in_channels, H, W), or too small to reach the last stage.
+            UserError: If ``x`` is not (B, in_channels, H, W), or too small to reach the last stage.
         """
         arguments.check_input(x, self.in_channels, self.out_indices[-1])
         if self._deployed is not None and self._deployed.can_run(x):
@@ -226,16 +227,16 @@ class ConvNeXt(BaseModule):
             The backbone itself, in eval mode.
 
         Raises:
-            ValueError: If a block, or a layer of one, was replaced or hooked, or a downsampling layer hooked, since
+            UserError: If a block, or a layer of one, was replaced or hooked, or a downsampling layer hooked, since
                 that would be passed by; or if ``dtype`` is none of float64, float32, bfloat16 and float16.
         """
         if dtype not in (None, torch.float64, torch.float32, torch.bfloat16, torch.float16):
-            raise ValueError(
+            raise UserError(
                 f'switch_to_deploy: dtype={dtype!r} must be torch.bfloat16, float16, float32 or float64, or None.'
             )
         for name, stage in self.stages.named_children():
             if type(stage) is not Stage or any(type(block) is not Block for block in stage):
-                raise ValueError(f'switch_to_deploy: stages.{name} has something else than the blocks it was built of.')
+                raise UserError(f'switch_to_deploy: stages.{name} has something else than the blocks it was built of.')
         self.eval()
         self._deployed = Deployed(self, dtype)
         return self

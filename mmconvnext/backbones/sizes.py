@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mmconvnext.backbones.arguments import as_integers
+from mmconvnext.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,14 @@ def resolve_arch(arch: str | Mapping[str, Sequence[int]]) -> Arch:
         arch: A name of :data:`ARCHS`, or ``dict(depths=..., widths=...)`` with four positive integers each.
 
     Raises:
-        ValueError: If the name is unknown, or the mapping is not four depths and four widths.
+        UserError: If the name is unknown, or the mapping is not four depths and four widths.
     """
     if isinstance(arch, str):
         if arch not in ARCHS:
-            raise ValueError(f'arch={arch!r} is not a ConvNeXt size; choose from {", ".join(ARCHS)}.')
+            raise UserError(f'arch={arch!r} is not a ConvNeXt size; choose from {", ".join(ARCHS)}.')
         return ARCHS[arch]
     if not isinstance(arch, Mapping) or set(arch) != {'depths', 'widths'}:
-        raise ValueError(
+        raise UserError(
             f'arch={arch!r} is neither one of {", ".join(ARCHS)} nor, for instance, dict(depths=(3, 3, 9, 3), '
             'widths=(96, 192, 384, 768)).'
         )
@@ -61,5 +62,5 @@ def resolve_arch(arch: str | Mapping[str, Sequence[int]]) -> Arch:
 def _one_per_stage(name: str, values: object) -> tuple[int, ...]:
     integers = as_integers(values)
     if integers is None or len(integers) != 4 or min(integers) < 1:
-        raise ValueError(f'arch[{name!r}] must hold one positive integer for each of the four stages, not {values!r}.')
+        raise UserError(f'arch[{name!r}] must hold one positive integer for each of the four stages, not {values!r}.')
     return integers

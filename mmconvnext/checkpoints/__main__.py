@@ -4,7 +4,6 @@ import argparse
 from collections import Counter
 
 from mmconvnext.checkpoints import manifest
-from mmconvnext.checkpoints.errors import CheckpointError
 from mmconvnext.checkpoints.fit import licence_of
 from mmconvnext.checkpoints.locate import locate
 from mmconvnext.checkpoints.network import read_network
@@ -71,7 +70,7 @@ def main() -> None:
     file.add_argument('checkpoint', help='path, address, hf-hub:org/name, or short name')
     file.add_argument('--allow-pickle', action='store_true', help='read a file that can run any code as it is read')
     args = parser.parse_args()
-    with errors_as_sentences(CheckpointError, OSError):
+    with errors_as_sentences():
         print(table() if args.command == 'list' else inspect(args.checkpoint, args.allow_pickle))
 
 

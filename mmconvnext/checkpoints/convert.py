@@ -19,6 +19,7 @@ from mmconvnext.checkpoints.locate import locate
 from mmconvnext.checkpoints.network import Network, read_network
 from mmconvnext.checkpoints.read import read_file, tensors_in
 from mmconvnext.checkpoints.recognise import Found, recognise, some
+from mmconvnext.errors import UserError
 
 
 @dataclass
@@ -150,7 +151,7 @@ def _check_complete(found: Found, network: Network, source: str) -> None:
                 in_channels=network.in_channels or 3,
                 layer_scale_init_value=float(network.layer_scale) if network.version == 1 else None,
             )
-    except ValueError as error:
+    except UserError as error:
         raise CheckpointError(f'{source} is {network}, which is damaged ({error}).') from error
     fit_backbone(backbone, found, source)
 

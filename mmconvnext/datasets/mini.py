@@ -22,6 +22,8 @@ import numpy as np
 from PIL import Image
 from pycocotools import mask as rle
 
+from mmconvnext.errors import UserError
+
 FORMAT = 1  # Raise it with any change that alters a written byte, to tell older sets apart.
 MANIFEST = 'mini.json'
 LICENSE = {'id': 1, 'name': 'Apache-2.0', 'url': 'https://www.apache.org/licenses/LICENSE-2.0'}
@@ -290,14 +292,14 @@ def write_mini(
     """
     root, size = Path(root), tuple(image_size)
     if min(train_images, val_images) < 1:
-        raise ValueError(
+        raise UserError(
             f'Each split of the mini set needs at least one image, but train_images={train_images} '
             f'and val_images={val_images}.'
         )
     if len(size) != 2 or min(size) < MIN_SIDE:
-        raise ValueError(f'image_size must be (height, width) with at least {MIN_SIDE} pixels each, not {size}.')
+        raise UserError(f'image_size must be (height, width) with at least {MIN_SIDE} pixels each, not {size}.')
     if seed < 0:
-        raise ValueError(f'The seed of the mini set must not be negative, but it is {seed}.')
+        raise UserError(f'The seed of the mini set must not be negative, but it is {seed}.')
     counts = {'train_images': train_images, 'val_images': val_images}
     manifest = {'format': FORMAT, **counts, 'image_size': list(size), 'seed': seed}
     found = _manifest(root)

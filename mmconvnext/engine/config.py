@@ -4,13 +4,16 @@ import copy
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.config.utils import ConfigParsingError
 
+from mmconvnext.engine.console import is_ours
 from mmconvnext.engine.follow import find_backbone, follow_backbone, follow_in_backbone
 from mmconvnext.engine.tree import NodePath, look_up, walk
+from mmconvnext.errors import UserError
 
 MINI_ROOT = Path('data/mini')
 PREFIX = 'mmconvnext::'
@@ -27,7 +30,7 @@ def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> C
     """Reads a config file and applies ``--cfg-options`` to it; what follows from the backbone follows.
 
     Raises:
-        ValueError: If there is no such file, an option does not fit it, or the backbone's arguments are wrong.
+        UserError: If there is no such file, an option does not fit it, or the backbone's arguments are wrong.
     """
     cfg = read_config(path)
     set_options(cfg, as_tree(options, cfg))
@@ -41,12 +44,12 @@ def read_config(path: str | Path) -> Config:
         path: The file, or ``mmconvnext::`` and its path below the package's configs.
 
     Raises:
-        ValueError: If there is none, if it cannot be read, or if it is not the config of a model.
+        UserError: If there is none, if it cannot be read, or if it is not the config of a model.
     """
     by_name = str(path).startswith(PREFIX)
     file = INSTALLED / str(path).removeprefix(PREFIX) if by_name else Path(path).expanduser()
     if not file.is_file():
-        raise ValueError(
+        raise UserError(
             f'there is no config file {path}.{_meant(file, by_name)} Those of this package are under configs/ and, '
             f'wherever it is installed, {PREFIX}detection/... and {PREFIX}segmentation/...'
         )
@@ -54,17 +57,19 @@ def read_config(path: str | Path) -> Config:
         cfg = Config.fromfile(str(file))
         model = cfg.get('model')  # a lazy config is resolved when it is asked for
     except SyntaxError as error:
-        raise ValueError(f'{path} is not Python: {error}') from error
+        raise UserError(f'{path} is not Python: {error}') from error
     except (TypeError, LookupError, NameError, AttributeError, ImportError, OSError, ConfigParsingError) as error:
+        if is_ours(error):
+            raise
         if 'cannot inherit from base' in str(error):
             name = str(error).partition('=')[0]
-            raise ValueError(
+            raise UserError(
                 f'{path}: {name} is a dictionary here and none in the config of _base_. To put it in the place of '
                 f'that one, write {name}=dict(_delete_=True, ...).'
             ) from error
-        raise ValueError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
+        raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
     if not isinstance(model, ConfigDict):
-        raise ValueError(f'{path} has no model=dict(...), so there is nothing to train or test.')
+        raise UserError(f'{path} has no model=dict(...), so there is nothing to train or test.')
     return cfg
 
 
@@ -76,7 +81,7 @@ def as_tree(options: Mapping[str, Any] | None, cfg: Config) -> ConfigDict:
         cfg: What they are for. Where it has a value that is no dictionary, a dictionary takes its place.
 
     Raises:
-        ValueError: If one contradicts another.
+        UserError: If one contradicts another.
     """
     options = copy.deepcopy(dict(options or {}))
     for name, value in options.items():
@@ -85,7 +90,7 @@ def as_tree(options: Mapping[str, Any] | None, cfg: Config) -> ConfigDict:
     try:
         tree.merge_from_dict(options)
     except TypeError as error:
-        raise ValueError(f'--cfg-options contradict each other: {", ".join(options)}.') from error
+        raise UserError(f'--cfg-options contradict each other: {", ".join(options)}.') from error
     return ConfigDict({key: tree[key] for key in tree})
 
 
@@ -97,28 +102,45 @@ def set_options(cfg: Config, asked: ConfigDict) -> None:
         asked: From :func:`as_tree`. It stays as it is.
 
     Raises:
-        ValueError: If an option does not fit the config, or the backbone's arguments are wrong.
+        UserError: If an option does not fit the config, or the backbone's arguments are wrong.
     """
     try:
         cfg.merge_from_dict(copy.deepcopy(asked))
     except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f'--cfg-options does not fit the config: {error.args[0]}') from error
-    for key in DICTIONARIES:
-        if not isinstance(cfg.get(key), ConfigDict | None):
-            raise ValueError(f'{key} is {cfg[key]!r}; it must be a dictionary.')
+        raise UserError(f'--cfg-options does not fit the config: {error.args[0]}') from error
+    _check_forms(cfg)
     follow_in_backbone(cfg.model, asked.get('model'))
     follow_backbone(cfg.model, asked.get('model'))
+
+
+def _check_forms(cfg: Config) -> None:
+    """Checks the form of the settings that this package works on: whatever it meets there may be anything else."""
+    forms: list[tuple[str, Any, type | UnionType, str]] = [
+        (key, cfg.get(key), ConfigDict | None, 'a dictionary') for key in DICTIONARIES
+    ]
+    neck = cfg.model.get('neck')
+    forms.append(('model.neck', neck, ConfigDict | list | tuple | None, 'a dictionary, or a list of them'))
+    for index, part in enumerate(neck if isinstance(neck, list | tuple) else ()):
+        forms.append((f'model.neck.{index}', part, ConfigDict, 'a dictionary'))
+    for key in DICTIONARIES[:3]:
+        if isinstance(loader := cfg.get(key), ConfigDict):
+            forms.append((f'{key}.dataset', loader.get('dataset'), ConfigDict, 'a dictionary'))
+            for count in ('num_workers', 'batch_size'):
+                forms.append((f'{key}.{count}', loader.get(count, 1), int, 'a whole number'))
+    for key, value, kind, words in forms:
+        if not isinstance(value, kind):
+            raise UserError(f'{key} is {value!r}; it must be {words}.', key=key)
 
 
 def is_segmentation(cfg: Config) -> bool:
     """Whether the config trains a segmentor; otherwise it trains a detector.
 
     Raises:
-        ValueError: If its default scope is neither MMDetection's nor MMSegmentation's.
+        UserError: If its default scope is neither MMDetection's nor MMSegmentation's.
     """
     scope = cfg.get('default_scope')
     if scope not in ('mmdet', 'mmseg'):
-        raise ValueError(f"default_scope is {scope!r}; it must be 'mmdet' (detection) or 'mmseg' (segmentation).")
+        raise UserError(f"default_scope is {scope!r}; it must be 'mmdet' (detection) or 'mmseg' (segmentation).")
     return scope == 'mmseg'
 
 
@@ -126,7 +148,7 @@ def set_data_root(cfg: Config, data_root: Path) -> None:
     """Moves every dataset of the config to another ``data_root``, and the annotations that its evaluators read.
 
     Raises:
-        ValueError: If the config has no dataset with a ``data_root``.
+        UserError: If the config has no dataset with a ``data_root``.
     """
     old_roots = []
     for node in walk([cfg[key] for key in cfg if key.endswith('_dataloader')]):
@@ -134,7 +156,7 @@ def set_data_root(cfg: Config, data_root: Path) -> None:
             old_roots.append(node.data_root)
             node.data_root = str(data_root)
     if not old_roots:
-        raise ValueError('--data-root has nothing to move: no dataset of the config has a data_root.')
+        raise UserError('--data-root has nothing to move: no dataset of the config has a data_root.')
     if 'data_root' in cfg:
         cfg.data_root = str(data_root)
     for node in walk([cfg[key] for key in cfg if key.endswith('_evaluator')]):
@@ -179,10 +201,10 @@ def set_tta(cfg: Config) -> None:
     """Tests with the config's test-time augmentation.
 
     Raises:
-        ValueError: If the config has none.
+        UserError: If the config has none.
     """
     if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
-        raise ValueError(
+        raise UserError(
             '--tta needs tta_model and tta_pipeline in the config. The segmentation configs have them; MMDetection '
             'cannot merge masks over augmented images, so the detection configs have none.'
         )

@@ -11,6 +11,7 @@ from mmengine.registry import MODELS
 from mmconvnext.backbones import ConvNeXt, resolve_arch
 from mmconvnext.checkpoints.manifest import MANIFEST, Weights
 from mmconvnext.engine.tree import NodePath, look_up, walk, walk_with_path
+from mmconvnext.errors import UserError
 
 # Their outputs are one for each input, then more, each of twice the stride of the one before
 PYRAMIDS = ('FPN', 'PAFPN', 'ChannelMapper')
@@ -21,7 +22,7 @@ def find_backbone(model: ConfigDict) -> ConfigDict:
     """The config of the model's ConvNeXt, however deep it is nested.
 
     Raises:
-        ValueError: If there is none.
+        UserError: If there is none.
     """
     return look_up(model, backbone_path(model))
 
@@ -30,12 +31,12 @@ def backbone_path(model: ConfigDict) -> NodePath:
     """The way from the model to the config of its ConvNeXt.
 
     Raises:
-        ValueError: If there is none.
+        UserError: If there is none.
     """
     for path, node in walk_with_path(model):
         if node.get('type') in ('ConvNeXt', 'mmconvnext.ConvNeXt', ConvNeXt):
             return path
-    raise ValueError("the model has no backbone of type 'ConvNeXt', which is what this package is for.")
+    raise UserError("the model has no backbone of type 'ConvNeXt', which is what this package is for.")
 
 
 def follow_backbone(model: ConfigDict, asked: Mapping[str, Any] | None = None) -> None:
@@ -49,7 +50,7 @@ def follow_backbone(model: ConfigDict, asked: Mapping[str, Any] | None = None) -
         asked: What options set of the model, as a tree. It stays as it is.
 
     Raises:
-        ValueError: If the backbone's arguments are wrong, or neck or heads cannot use what it returns.
+        UserError: If the backbone's arguments are wrong, or neck or heads cannot use what it returns.
     """
     path = backbone_path(model)
     cfg = copy.deepcopy(look_up(model, path))
@@ -97,7 +98,7 @@ def check_weights(model: ConfigDict) -> None:
     """Checks that the weights that the config names are of the backbone's size and version.
 
     Raises:
-        ValueError: If they are not. The message names those that are.
+        UserError: If they are not. The message names those that are.
     """
     backbone = find_backbone(model)
     arch, version = backbone.get('arch', 'tiny'), backbone.get('version', 1)
@@ -110,7 +111,7 @@ def check_weights(model: ConfigDict) -> None:
             if (resolve_arch(w.arch), w.version) == (resolve_arch(arch), version) and '.' in w.name
         ]
         published = f'published for it are {", ".join(fitting)}' if fitting else 'nothing is published for it'
-        raise ValueError(
+        raise UserError(
             f'the backbone would start from {weights.name} (arch={weights.arch!r}, version={weights.version}), but '
             f'has arch={arch!r}, version={version}: {published}. Give a name, a file or an address with '
             '--pretrained, or --pretrained none for random weights.'
@@ -131,7 +132,7 @@ def _follow_in_heads(network: ConfigDict, parent: NodePath, backbone: Any) -> No
             indices = [node.in_index] if isinstance(node.in_index, int) else list(node.in_index)
             beyond = [i for i in indices if not -len(widths) <= i < len(widths)]
             if beyond:
-                raise ValueError(
+                raise UserError(
                     f'model.{".".join(path)}.in_index={node.in_index!r} asks for output {beyond[0]} of the backbone, '
                     f'which returns {len(widths)} (out_indices={backbone.out_indices}): in_index counts these from 0 '
                     f'to {len(widths) - 1}.'
@@ -156,7 +157,7 @@ def _follow_in_neck(
     known = _type_name(neck) in PYRAMIDS and all(_type_name(other) in REFINEMENTS for other in necks[1:])
     if not known or not isinstance(inputs, list | tuple):
         if outputs_asked:
-            raise ValueError(
+            raise UserError(
                 f'model.backbone.out_indices: what {" and ".join(map(_type_name, necks))} make of other outputs is not '
                 f'known here, as it is of {", ".join(PYRAMIDS)}. Set neck and heads in a config of your own.'
             )
@@ -170,7 +171,7 @@ def _follow_in_neck(
         num_outs += len(strides) - len(inputs)
         neck.num_outs = num_outs
     if num_outs < len(strides):
-        raise ValueError(
+        raise UserError(
             f'{dotted}.num_outs={num_outs} is less than the {len(strides)} outputs of the backbone '
             f'(out_indices={backbone.out_indices}), of which each makes a level.'
         )
@@ -191,7 +192,7 @@ def _check_every_output_is_used(neck: ConfigDict, dotted: str, backbone: Any) ->
     start, end = neck.get('start_level', 0), neck.get('end_level', -1)
     used = indices[start : None if end == -1 else end + 1]
     if used != indices:
-        raise ValueError(
+        raise UserError(
             f'{dotted} has start_level={start} and end_level={end}, so it leaves outputs of the backbone unused '
             f'(out_indices={indices}), but each has a norm of its own, which would get no gradient and stop '
             f'distributed training. Set model.backbone.out_indices={list(used)}, and in the neck start_level=0 and '
@@ -205,7 +206,7 @@ def _check_own_strides(network: ConfigDict, parent: NodePath, levels: list[int],
     for path, node in walk_with_path(network, parent):
         strides = node.get('strides') if path[-1:] and path[-1].endswith('_head') else None
         if isinstance(strides, list | tuple) and list(strides) != levels:
-            raise ValueError(
+            raise UserError(
                 f'model.{".".join(path)}.strides={list(strides)}, but with these model.backbone.out_indices the neck '
                 f'gives levels of strides {levels}. Set the strides, and whatever else counts its levels.'
             )

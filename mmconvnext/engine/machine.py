@@ -24,14 +24,14 @@ def adapt(cfg: Config, amp: str = 'auto') -> None:
         amp: Mixed precision: ``auto`` as the config says where there is a GPU, ``fp16``, ``bf16`` or ``off``.
 
     Raises:
-        ValueError: If mixed precision or Slurm is asked for and there is no GPU, or the GPU has no bfloat16.
+        UserError: If mixed precision or Slurm is asked for and there is no GPU, or the GPU has no bfloat16.
     """
     has_gpu = torch.cuda.is_available()
     optim_wrapper = cfg.get('optim_wrapper') or ConfigDict()  # a config may be there for tests only
     notes = []
     if amp in AMP_DTYPES:
         if not has_gpu:
-            raise ValueError(f'--amp {amp} needs a GPU, and PyTorch finds none here; use --amp off, or auto.')
+            raise UserError(f'--amp {amp} needs a GPU, and PyTorch finds none here; use --amp off, or auto.')
         if amp == 'bf16':
             _check_bfloat16('--amp bf16')
         optim_wrapper.type = 'AmpOptimWrapper'
@@ -55,7 +55,7 @@ def adapt(cfg: Config, amp: str = 'auto') -> None:
             notes.append('no GPU: BN in place of SyncBN')
         cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
         if cfg.launcher == 'slurm':
-            raise ValueError('--launcher slurm needs GPUs; on machines without, start torchrun and --launcher pytorch.')
+            raise UserError('--launcher slurm needs GPUs; on machines without, start torchrun and --launcher pytorch.')
         if cfg.launcher == 'pytorch':
             cfg.model_wrapper_cfg = _cpu_model_wrapper(cfg)
 

@@ -45,10 +45,10 @@ def prepare(
         launcher: ``none``, ``pytorch`` (torchrun) or ``slurm``.
 
     Raises:
-        ValueError: If anything asked for is unknown, contradictory or cannot be had.
+        UserError: If anything asked for is unknown, contradictory or cannot be had.
     """
     if use_mini and data_root:
-        raise ValueError('--mini makes its own data, so --data-root has nothing to point at; give one of the two.')
+        raise UserError('--mini makes its own data, so --data-root has nothing to point at; give one of the two.')
     cfg = config.read_config(path)
     asked = config.as_tree(cfg_options, cfg)
     if use_mini:
@@ -81,7 +81,7 @@ def configure_training(
         auto_scale_lr: Whether to scale the learning rate by the batch size over the config's base batch size.
 
     Raises:
-        ValueError: If data, or the checkpoint to start or resume from, are missing, if ``pretrained`` comes beside
+        UserError: If data, or the checkpoint to start or resume from, are missing, if ``pretrained`` comes beside
             such a checkpoint, or if the work directory cannot be written to.
     """
     loaders = [name for name in ('train_dataloader', 'val_dataloader') if cfg.get(name)]
@@ -93,7 +93,7 @@ def configure_training(
         resume = load_from or 'auto'
     whole = f'--resume {resume}' if resume not in (None, 'auto') else load_from and f'load_from={load_from}'
     if pretrained is not None and whole:
-        raise ValueError(
+        raise UserError(
             f'{whole} is a checkpoint of the whole model, backbone included, so nothing would come of --pretrained '
             f'{pretrained}; give one of the two.'
         )
@@ -106,7 +106,7 @@ def configure_training(
         cfg.adapted += config.set_pretrained(cfg, _backbone_weights(pretrained))
     if auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
-            raise ValueError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config.')
+            raise UserError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config.')
         cfg.auto_scale_lr.enable = True
     check_weights(cfg.model)
 
@@ -133,12 +133,12 @@ def configure_test(
         show_dir: A folder for pictures, ground truth on the left and result on the right.
 
     Raises:
-        ValueError: If data or checkpoint are missing, if the config has no test-time augmentation, or if a folder
+        UserError: If data or checkpoint are missing, if the config has no test-time augmentation, or if a folder
             cannot be written to.
     """
     segmentation = config.is_segmentation(cfg)
     if not cfg.get('test_dataloader'):
-        raise ValueError('the config has no test_dataloader, so there is nothing to test on.')
+        raise UserError('the config has no test_dataloader, so there is nothing to test on.')
     with building('the data'):
         check_data(cfg, ('test_dataloader',), segmentation)
     config.set_pretrained(cfg, 'none')  # the checkpoint holds the whole model
@@ -178,17 +178,17 @@ def checkpoints_in(work_dir: Path) -> list[Path]:
 
 def _write_label_maps(cfg: Config, out: str) -> None:
     if Path(out).suffix in ('.pkl', '.pickle', '.json'):
-        raise ValueError(f'--out {out}: a segmentor writes a label map for each image, so give the name of a folder.')
+        raise UserError(f'--out {out}: a segmentor writes a label map for each image, so give the name of a folder.')
     evaluators = [evaluator for evaluator in _evaluators(cfg) if evaluator.type == 'IoUMetric']
     if not evaluators:
-        raise ValueError(f'--out {out}: label maps are written by IoUMetric, which is no test_evaluator of the config.')
+        raise UserError(f'--out {out}: label maps are written by IoUMetric, which is no test_evaluator of the config.')
     _make_folder('--out', out)
     evaluators[0].output_dir = out
 
 
 def _write_detections(cfg: Config, out: Path) -> None:
     if out.suffix not in ('.pkl', '.pickle') or out.is_dir():
-        raise ValueError(f'--out {out}: detections are written as a pickle file; give a name that ends in .pkl.')
+        raise UserError(f'--out {out}: detections are written as a pickle file; give a name that ends in .pkl.')
     _make_folder('--out: the folder', out.parent)
     unfinished = str(out.with_suffix('.unfinished.pkl'))
     cfg.test_evaluator = [*_evaluators(cfg), dict(type='DumpDetResults', out_file_path=unfinished)]
@@ -205,14 +205,14 @@ def _make_folder(what: str, folder: str | Path) -> None:
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f'{what} {folder} cannot be made: {error.strerror}.') from error
+        raise UserError(f'{what} {folder} cannot be made: {error.strerror}.') from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise ValueError(f'{what} {folder} cannot be written to: permission denied.')
+        raise UserError(f'{what} {folder} cannot be written to: permission denied.')
 
 
 def _backbone_weights(pretrained: str) -> str:
     if not pretrained.strip():
-        raise ValueError('--pretrained is empty; give a path, an address or a name, or none for random weights.')
+        raise UserError('--pretrained is empty; give a path, an address or a name, or none for random weights.')
     return 'none' if pretrained.lower() == 'none' else pretrained
 
 
@@ -220,9 +220,9 @@ def _checkpoint_to_resume(work_dir: str, resume: str) -> Path | None:
     if resume != 'auto':
         path = Path(resume).expanduser()
         if path.is_dir():
-            raise ValueError(f'--resume: {path} is a folder; give the checkpoint file in it.')
+            raise UserError(f'--resume: {path} is a folder; give the checkpoint file in it.')
         if not path.is_file():
-            raise ValueError(f'--resume: there is no checkpoint {path}.')
+            raise UserError(f'--resume: there is no checkpoint {path}.')
         return path
     paths = checkpoints_in(Path(work_dir))
     if not paths:

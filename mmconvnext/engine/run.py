@@ -19,6 +19,7 @@ from mmconvnext.checkpoints.read import read_file, tensors_in
 from mmconvnext.engine import console, processes, report
 from mmconvnext.engine.prepare import latest_checkpoint
 from mmconvnext.engine.tree import look_up
+from mmconvnext.errors import UserError
 
 PICTURES = 6  # drawn after a training
 
@@ -79,7 +80,7 @@ class QuietRunner(Runner):
         """
         try:
             super().resume(filename, *args, **kwargs)
-        except CheckpointError:
+        except UserError:
             raise
         except ValueError as error:  # the optimizer compares its groups of parameters with those of the file
             raise CheckpointError(
@@ -97,13 +98,13 @@ def build_runner(cfg: Config) -> QuietRunner:
     """Builds the runner of a config of :func:`mmconvnext.engine.prepare.prepare`.
 
     Raises:
-        ValueError: If a part of the config is wrong or contradicts another, or the launcher's environment is not there.
+        UserError: If a part of the config is wrong or contradicts another, or the launcher's environment is not there.
     """
     _check_seed(cfg)
     _check_launcher(cfg.launcher)
     processes.join(cfg)
     if not isinstance(cfg.get('custom_hooks'), list | tuple | None):
-        raise ValueError(f'custom_hooks is {cfg.custom_hooks!r}; it must be a list.')
+        raise UserError(f'custom_hooks is {cfg.custom_hooks!r}; it must be a list.')
     with console.building('the model, or the hooks and log around it'):
         runner = QuietRunner.from_cfg(cfg)
         for hook in cfg.run_hooks:
@@ -117,13 +118,13 @@ def build_trainer(cfg: Config) -> QuietRunner:
     """Builds the runner of a training, with its optimizer: what is wrong with the config is said before it starts.
 
     Raises:
-        ValueError: As :func:`build_runner`, or if the optimizer's settings do not fit the model.
+        UserError: As :func:`build_runner`, or if the optimizer's settings do not fit the model.
     """
     runner = build_runner(cfg)
     runner.strict = bool(cfg.resume)
     kind = look_up(cfg, ('optim_wrapper', 'optimizer', 'type'))
     if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
-        raise ValueError(f'optim_wrapper.optimizer.type is {kind!r}, and no optimizer of that name is known.')
+        raise UserError(f'optim_wrapper.optimizer.type is {kind!r}, and no optimizer of that name is known.')
     with console.building('the optimizer'):
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     return runner
@@ -184,14 +185,14 @@ def evaluate(runner: QuietRunner, *, results: str | None = None, pictures: str |
 def _check_seed(cfg: Config) -> None:
     seed = (cfg.get('randomness') or {}).get('seed')
     if seed is not None and (type(seed) is not int or not 0 <= seed < 2**32):
-        raise ValueError(f'the seed is {seed!r}; it must be a whole number from 0 to 2**32 - 1.')
+        raise UserError(f'the seed is {seed!r}; it must be a whole number from 0 to 2**32 - 1.')
 
 
 def _check_launcher(launcher: str) -> None:
     variables, starter = LAUNCHERS[launcher]
     missing = [name for name in variables if name not in os.environ]
     if missing:
-        raise ValueError(
+        raise UserError(
             f'--launcher {launcher}: {", ".join(missing)} is not set in the environment, as {starter} would. Start the '
             'program with that, or leave --launcher out to run one process.'
         )

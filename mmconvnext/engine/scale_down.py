@@ -14,6 +14,7 @@ from mmengine.config import Config, ConfigDict
 from mmconvnext.datasets import mini
 from mmconvnext.engine.follow import backbone_path, find_backbone
 from mmconvnext.engine.tree import look_up, walk
+from mmconvnext.errors import UserError
 
 TRAIN_IMAGES = 200
 VAL_IMAGES = 40
@@ -120,7 +121,7 @@ def scale_down(cfg: Config, root: Path, asked: Mapping[str, Any] | None = None) 
         asked: What options are going to set, as a tree. The schedule is scaled to the length and batch size in it.
 
     Raises:
-        ValueError: If there is no mini recipe for the config's model, or the config is not of the form of ours.
+        UserError: If there is no mini recipe for the config's model, or the config is not of the form of ours.
         FileExistsError: If ``root`` holds something else.
     """
     if not cfg.get('scaled_down'):
@@ -149,21 +150,21 @@ def scale_down(cfg: Config, root: Path, asked: Mapping[str, Any] | None = None) 
 def _check_form(cfg: Config) -> None:
     recipe = RECIPES.get(cfg.model.get('type'))
     if recipe is None:
-        raise ValueError(f'--mini knows {", ".join(RECIPES)}, but the model of this config is {cfg.model.get("type")}.')
+        raise UserError(f'--mini knows {", ".join(RECIPES)}, but the model of this config is {cfg.model.get("type")}.')
     ours = '--mini scales the recipes of this package; this config has '
     for name in SCALED if cfg.model.type == 'EncoderDecoder' else SCALED + SCALED_IN_DETECTORS:
         if look_up(cfg, tuple(name.split('.'))) is None:
-            raise ValueError(f'{ours}no {name}.')
+            raise UserError(f'{ours}no {name}.')
     for loader in LOADERS:
         dataset = cfg[loader].dataset
         if 'dataset' in dataset or 'datasets' in dataset:
-            raise ValueError(f'{ours}a {dataset.type} around the dataset of {loader}.')
+            raise UserError(f'{ours}a {dataset.type} around the dataset of {loader}.')
     if not {'max_epochs', 'max_iters'} & cfg.train_cfg.keys():
-        raise ValueError(f'{ours}neither max_epochs nor max_iters in train_cfg.')
+        raise UserError(f'{ours}neither max_epochs nor max_iters in train_cfg.')
     schedulers = cfg.param_scheduler if isinstance(cfg.param_scheduler, list | tuple) else [cfg.param_scheduler]
     types = [scheduler.get('type') for scheduler in schedulers]
     if len(types) != 2 or types[0] != 'LinearLR' or types[1] not in ('MultiStepLR', 'PolyLR'):
-        raise ValueError(f'{ours}the param_scheduler {types}; a warm-up, LinearLR, then MultiStepLR or PolyLR fits.')
+        raise UserError(f'{ours}the param_scheduler {types}; a warm-up, LinearLR, then MultiStepLR or PolyLR fits.')
 
 
 def _point_at(cfg: Config, root: Path, segmentation: bool) -> None:
@@ -252,7 +253,7 @@ def _asked_count(asked: Mapping[str, Any] | None, name: str, default: int) -> in
     if count is None:
         return default
     if not isinstance(count, int) or count < 1:
-        raise ValueError(f'{name}={count!r} must be a positive integer.')
+        raise UserError(f'{name}={count!r} must be a positive integer.')
     return count
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmconvnext.errors import UserError
 from mmconvnext.kernels.choice import is_watched
 from mmconvnext.kernels.cpu.linear import affine
 from mmconvnext.kernels.cpu.passes import chunks, maps, pixels
@@ -32,7 +33,7 @@ class Deployed:
         dtype: What to compute in up to the output norms, which have the parameters' own dtype; None is that too.
 
     Raises:
-        ValueError: If something was replaced or hooked, which what is folded and packed would pass by.
+        UserError: If something was replaced or hooked, which what is folded and packed would pass by.
     """
 
     def __init__(self, backbone: Any, dtype: torch.dtype | None) -> None:
@@ -40,7 +41,7 @@ class Deployed:
         self.dtype = dtype
         self.parts = self._parts()
         if not self._is_plain():
-            raise ValueError(
+            raise UserError(
                 'a block of the backbone was replaced, or a layer was, or has a hook on it. Remove it before '
                 'switch_to_deploy(), which computes the blocks without their layers.'
             )

@@ -15,6 +15,7 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, Registry
 from torch import nn
 
 from mmconvnext.backbones.convnext import ConvNeXt
+from mmconvnext.errors import UserError
 
 DECAY_TYPES = ('layer_wise', 'stage_wise')
 OPTIONS = ('decay_rate', 'decay_type', 'num_layers', 'custom_keys')
@@ -81,7 +82,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             wins).
 
     Raises:
-        ValueError: If an option is unknown or out of range, if the model holds no ConvNeXt, if ``num_layers``
+        UserError: If an option is unknown or out of range, if the model holds no ConvNeXt, if ``num_layers``
             contradicts a backbone, or if a custom key matches no parameter.
     """
 
@@ -90,36 +91,36 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         cfg = self.paramwise_cfg
         unknown = set(cfg) - set(OPTIONS)
         if unknown:
-            raise ValueError(
+            raise UserError(
                 f'paramwise_cfg has no option {", ".join(sorted(unknown))}; with layer-wise decay its options are '
                 f'{", ".join(OPTIONS)}.'
             )
         self.decay_rate = cfg.get('decay_rate')
         if not _is_number(self.decay_rate) or not 0 < self.decay_rate <= 1:
-            raise ValueError(
+            raise UserError(
                 f'paramwise_cfg.decay_rate={self.decay_rate!r} must be a number above 0 and at most 1, such as 0.7.'
             )
         self.decay_type = cfg.get('decay_type', 'layer_wise')
         if self.decay_type not in DECAY_TYPES:
-            raise ValueError(f'paramwise_cfg.decay_type={self.decay_type!r} must be one of {", ".join(DECAY_TYPES)}.')
+            raise UserError(f'paramwise_cfg.decay_type={self.decay_type!r} must be one of {", ".join(DECAY_TYPES)}.')
         num_layers = cfg.get('num_layers')
         if num_layers is not None and type(num_layers) is not int:
-            raise ValueError(f'paramwise_cfg.num_layers={num_layers!r} must be an integer.')
+            raise UserError(f'paramwise_cfg.num_layers={num_layers!r} must be an integer.')
         for key, options in (cfg.get('custom_keys') or {}).items():
             if not isinstance(options, dict) or not options or set(options) - {'lr_mult', 'decay_mult'}:
-                raise ValueError(
+                raise UserError(
                     f'paramwise_cfg.custom_keys[{key!r}]={options!r} must be a dictionary with lr_mult, decay_mult or '
                     'both.'
                 )
             for name, factor in options.items():
                 if not _is_number(factor) or not 0 <= factor < math.inf:
-                    raise ValueError(
+                    raise UserError(
                         f'paramwise_cfg.custom_keys[{key!r}].{name}={factor!r} must be a number of at least 0.'
                     )
         if self.base_lr is None:
-            raise ValueError('layer-wise decay scales a learning rate: give the optimizer its lr.')
+            raise UserError('layer-wise decay scales a learning rate: give the optimizer its lr.')
         if not _is_number(self.base_lr):
-            raise ValueError(f"the optimizer's lr={self.base_lr!r} must be a number.")
+            raise UserError(f"the optimizer's lr={self.base_lr!r} must be a number.")
 
     def add_params(self, params: list[dict], module: nn.Module, **kwargs: object) -> None:
         """Appends one optimizer group for each pair of learning rate and weight decay.
@@ -152,7 +153,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             rows.setdefault((layer, scale), []).append(weight_decay > 0)
 
         if unused_keys:
-            raise ValueError(
+            raise UserError(
                 f'paramwise_cfg.custom_keys: {", ".join(sorted(unused_keys))} is part of no trainable parameter name, '
                 'or always hidden behind a longer key.'
             )
@@ -170,14 +171,14 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             if isinstance(module, ConvNeXt)
         }
         if not backbones:
-            raise ValueError(
+            raise UserError(
                 f'layer-wise decay found no ConvNeXt in {type(model).__name__}. Use it with a ConvNeXt backbone of '
                 "mmconvnext, or drop optim_wrapper.constructor and its paramwise_cfg for MMEngine's default."
             )
         wanted = self.paramwise_cfg.get('num_layers')
         for name, derived in backbones.items():
             if wanted is not None and wanted != derived:
-                raise ValueError(
+                raise UserError(
                     f'paramwise_cfg.num_layers={wanted} contradicts the model: {name or "the backbone"} has '
                     f'{derived} learning-rate layers. Leave num_layers out; it follows from the depths.'
                 )
