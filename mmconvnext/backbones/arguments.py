@@ -26,6 +26,19 @@ OLD_SPELLINGS = {
     'use_grn': 'version=2',
     'pretrained': "init_cfg=dict(type='ConvNeXtPretrained', checkpoint=...)",
 }
+# Arguments of MMPretrain's ConvNeXt, which MMDetection's and MMSegmentation's configs give, with the values that change
+# nothing here, and what the others would mean
+OF_MMPRETRAIN: dict[str, tuple[tuple[Any, ...], str]] = {
+    'gap_before_final_norm': ((False,), 'every output here is a map, which is not pooled'),
+    'linear_pw_conv': ((True, False), ''),  # the same product on each pixel, by another layer
+    'stem_patch_size': ((4,), 'the stem here is the 4x4 convolution of the papers'),
+    'norm_cfg': (
+        ({'type': 'LN2d', 'eps': 1e-6}, {'type': 'LN2d'}, {'type': 'LN', 'eps': 1e-6}),
+        'every norm here is the LayerNorm of the papers, with eps=1e-6',
+    ),
+    'act_cfg': (({'type': 'GELU'},), 'the activation here is the exact GELU of the papers'),
+    'norm_eval': ((False,), 'LayerNorm has no statistics to freeze; frozen_stages freezes weights'),
+}
 
 
 def as_integer(value: object) -> int | None:
@@ -49,11 +62,25 @@ def as_integers(values: object) -> tuple[int, ...] | None:
     return integers if len(integers) == len(listed) else None
 
 
-def refuse_unknown(unknown: Mapping[str, Any]) -> None:
-    """Refuses keyword arguments that the backbone does not have, with its own spelling where there is one."""
-    for name in unknown:
+def refuse_unknown(unknown: Mapping[str, Any], version: object) -> None:
+    """Refuses keyword arguments that the backbone does not have, with its own spelling where there is one.
+
+    Those of MMPretrain's ConvNeXt may have the values that change nothing.
+    """
+    for name, value in unknown.items():
+        if name == 'use_grn' and value == (version == 2):
+            continue
+        if name in OF_MMPRETRAIN:
+            same, meaning = OF_MMPRETRAIN[name]
+            if value in same:
+                continue
+            raise UserError(
+                f"{name}={value!r} is an argument of MMPretrain's ConvNeXt that has no other value here than "
+                f'{same[0]!r}: {meaning}. Leave it out.',
+                argument=name,
+            )
         hint = f'; it is spelled {OLD_SPELLINGS[name]} here' if name in OLD_SPELLINGS else ''
-        raise UserError(f'ConvNeXt has no argument {name!r}{hint}. Its arguments are {NAMES}.')
+        raise UserError(f'ConvNeXt has no argument {name!r}{hint}. Its arguments are {NAMES}.', argument=name)
 
 
 def resolve_version(version: object) -> int:

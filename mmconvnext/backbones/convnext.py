@@ -140,7 +140,7 @@ class ConvNeXt(BaseModule):
         init_cfg: dict | list[dict] | None = None,
         **unknown: Any,
     ) -> None:
-        arguments.refuse_unknown(unknown)
+        arguments.refuse_unknown(unknown, version)
         super().__init__(init_cfg=arguments.resolve_init_cfg(init_cfg))
         self.arch = resolve_arch(arch)
         self.version = arguments.resolve_version(version)

@@ -52,9 +52,12 @@ def resolve_arch(arch: str | Mapping[str, Sequence[int]]) -> Arch:
             raise UserError(f'arch={arch!r} is not a ConvNeXt size; choose from {", ".join(ARCHS)}.')
         return ARCHS[arch]
     if not isinstance(arch, Mapping) or set(arch) != {'depths', 'widths'}:
+        hint = ''
+        if isinstance(arch, Mapping) and {'channels', 'dims'} & set(arch):
+            hint = ' What MMPretrain calls channels and the authors dims is widths here.'
         raise UserError(
             f'arch={arch!r} is neither one of {", ".join(ARCHS)} nor, for instance, dict(depths=(3, 3, 9, 3), '
-            'widths=(96, 192, 384, 768)).'
+            f'widths=(96, 192, 384, 768)).{hint}'
         )
     return Arch(*(_one_per_stage(name, arch[name]) for name in ('depths', 'widths')))
 

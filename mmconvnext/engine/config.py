@@ -67,7 +67,13 @@ def read_config(path: str | Path) -> Config:
                 f'{path}: {name} is a dictionary here and none in the config of _base_. To put it in the place of '
                 f'that one, write {name}=dict(_delete_=True, ...).'
             ) from error
-        raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
+        hint = ''
+        if isinstance(error, ImportError) and 'mmpretrain' in str(error):
+            hint = (
+                " For its ConvNeXt MMPretrain is not needed: write custom_imports=dict(imports=['mmconvnext']) and "
+                "type='ConvNeXt' in a config of your own; docs/troubleshooting.md has both lines."
+            )
+        raise UserError(f'{path} cannot be read: {type(error).__name__}: {error}{hint}') from error
     if not isinstance(model, ConfigDict):
         raise UserError(f'{path} has no model=dict(...), so there is nothing to train or test.')
     return cfg

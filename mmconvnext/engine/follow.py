@@ -36,7 +36,14 @@ def backbone_path(model: ConfigDict) -> NodePath:
     for path, node in walk_with_path(model):
         if node.get('type') in ('ConvNeXt', 'mmconvnext.ConvNeXt', ConvNeXt):
             return path
-    raise UserError("the model has no backbone of type 'ConvNeXt', which is what this package is for.")
+    others = [node.type for node in walk(model) if str(node.get('type')).endswith('.ConvNeXt')]
+    hint = (
+        f" In place of type={others[0]!r} write type='ConvNeXt', and in custom_imports 'mmconvnext' for "
+        "'mmpretrain.models'; arch, out_indices, drop_path_rate, layer_scale_init_value and init_cfg stay."
+        if others
+        else ''
+    )
+    raise UserError(f"the model has no backbone of type 'ConvNeXt', which is what this package is for.{hint}")
 
 
 def follow_backbone(model: ConfigDict, asked: Mapping[str, Any] | None = None) -> None:

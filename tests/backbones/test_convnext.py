@@ -1,11 +1,14 @@
 import copy
+import importlib.util
 import pickle
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import timm
 import torch
+from mmengine.config import Config
 from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -13,6 +16,7 @@ from torch import Tensor, nn
 from mmconvnext.backbones import ConvNeXt
 from mmconvnext.backbones.convnext import Block
 from mmconvnext.backbones.layers import GRN, LayerNorm2d
+from mmconvnext.errors import UserError
 
 
 def randomize(model: nn.Module) -> nn.Module:
@@ -376,6 +380,51 @@ def test_registered_at_the_root_so_that_both_libraries_find_it(toy):
 def test_wrong_argument_says_what_is_allowed(arguments, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         ConvNeXt(**arguments)
+
+
+@pytest.mark.parametrize('package', ['mmdet', 'mmseg'])
+def test_backbones_of_openmmlabs_configs_build_with_the_type_changed(package):
+    """Each of them gives gap_before_final_norm, which changes nothing here."""
+    configs = Path(importlib.util.find_spec(package).origin).parent / '.mim/configs'
+    paths = sorted(configs.glob('convnext/*.py')) + sorted(configs.glob('rtmdet/*convnext*.py'))
+    assert len(paths) >= 3
+    for path in paths:
+        given = Config.fromfile(path, import_custom_modules=False).model.backbone
+        assert given.type == 'mmpretrain.ConvNeXt'
+        with torch.device('meta'):
+            model = MODELS.build({**given, 'type': 'ConvNeXt'})
+            expected = ConvNeXt(given.arch, out_indices=given.out_indices, layer_scale_init_value=1.0)
+        assert model.state_dict().keys() == expected.state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ('name', 'same', 'other'),
+    [
+        ('gap_before_final_norm', False, True),
+        ('linear_pw_conv', False, 'yes'),
+        ('stem_patch_size', 4, 2),
+        ('norm_cfg', dict(type='LN2d', eps=1e-6), dict(type='BN')),
+        ('act_cfg', dict(type='GELU'), dict(type='ReLU')),
+        ('norm_eval', False, True),
+        ('use_grn', False, True),
+    ],
+)
+def test_arguments_of_mmpretrain_that_change_nothing_are_taken_and_others_refused(toy, name, same, other):
+    ConvNeXt(toy, **{name: same})
+    with pytest.raises(UserError) as error:
+        ConvNeXt(toy, **{name: other})
+    assert error.value.facts['argument'] == name
+
+
+def test_use_grn_is_version_2(toy):
+    ConvNeXt(toy, version=2, use_grn=True, layer_scale_init_value=0.0)
+    with pytest.raises(UserError, match='use_grn'):
+        ConvNeXt(toy, version=2, use_grn=False)
+
+
+def test_channels_of_mmpretrain_are_widths(toy):
+    with pytest.raises(UserError, match='widths here'):
+        ConvNeXt(dict(depths=toy['depths'], channels=toy['widths']))
 
 
 def test_numpy_numbers_are_taken_like_pythons(toy):

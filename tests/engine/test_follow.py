@@ -8,6 +8,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmconvnext.engine.config import load_config
 from mmconvnext.engine.follow import backbone_path, check_weights, find_backbone, follow_backbone
 from mmconvnext.engine.tree import walk
+from mmconvnext.errors import UserError
 
 DETECTORS = {
     'mask_rcnn': 'mask_rcnn_convnext_t_3x',
@@ -184,3 +185,9 @@ def test_version_2_alone_drops_the_inherited_layer_scale(load, root):
     assert 'layer_scale_init_value' not in backbone
     with pytest.raises(ValueError, match='contradicts version=2'):
         load('mask_rcnn', backbone__version=2, backbone__layer_scale_init_value=1.0)
+
+
+def test_mmpretrains_backbone_is_told_what_to_write():
+    model = ConfigDict(type='MaskRCNN', backbone=dict(type='mmpretrain.ConvNeXt', arch='tiny'))
+    with pytest.raises(UserError, match=r"type='mmpretrain\.ConvNeXt' write type='ConvNeXt'.*'mmconvnext'"):
+        find_backbone(model)
