@@ -1,13 +1,13 @@
-"""Answer ``import mmcv._ext`` where mmcv was installed without its compiled operators."""
+"""Answer ``import mmcv._ext`` where mmcv was installed without its compiled operators.
 
+Python may run this file by itself, as every process of an environment starts: see :mod:`mmconvnext.compat.startup`. So
+it imports nothing that is not there by then, and nothing of this package.
+"""
+
+import os
 import sys
-from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
-from importlib.util import spec_from_file_location
-from pathlib import Path
-from types import ModuleType
 
-_STAND_IN = Path(__file__).with_name('mmcv_ext.py')
+STAND_IN = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'mmcv_ext.py')
 
 
 class MmcvExtFinder:
@@ -18,13 +18,13 @@ class MmcvExtFinder:
     """
 
     @classmethod
-    def find_spec(
-        cls, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(cls, fullname, path=None, target=None):  # without types, which would have to be imported
         """Return the spec of the stand-in for ``mmcv._ext``, None for every other module."""
         if fullname != 'mmcv._ext':
             return None
-        return spec_from_file_location(fullname, _STAND_IN)
+        from importlib.util import spec_from_file_location
+
+        return spec_from_file_location(fullname, STAND_IN)
 
 
 def install_ext_finder() -> None:
@@ -32,5 +32,6 @@ def install_ext_finder() -> None:
 
     Python asks the last finder only where all others found nothing, so a compiled ``mmcv._ext`` always wins.
     """
-    if MmcvExtFinder not in sys.meta_path:
+    # By name: the class may have come into this process by way of startup.py too
+    if all(getattr(finder, '__name__', None) != MmcvExtFinder.__name__ for finder in sys.meta_path):
         sys.meta_path.append(MmcvExtFinder)
