@@ -2,15 +2,16 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
 from mmconvnext.checkpoints.locate import locate
-from mmconvnext.datasets.checks import check_data
-from mmconvnext.engine import config, machine
+from mmconvnext.datasets.checks import check_data, point_at_copies
+from mmconvnext.datasets.coco.mending import write_copy
+from mmconvnext.engine import config, machine, processes
 from mmconvnext.engine.console import building
 from mmconvnext.engine.follow import check_weights
 from mmconvnext.engine.scale_down import scale_down
@@ -82,8 +83,7 @@ def configure_training(
             such a checkpoint, or if the work directory cannot be written to.
     """
     loaders = [name for name in ('train_dataloader', 'val_dataloader') if cfg.get(name)]
-    with building('the data'):
-        check_data(cfg, tuple(loaders), config.is_segmentation(cfg))
+    _check_data(cfg, loaders)
     _make_folder('the work directory', cfg.work_dir)
     load_from = cfg.get('load_from')
     if cfg.get('resume') and resume is None:  # by --cfg-options, as MMEngine has it
@@ -136,8 +136,7 @@ def configure_test(
     segmentation = config.is_segmentation(cfg)
     if not cfg.get('test_dataloader'):
         raise ValueError('the config has no test_dataloader, so there is nothing to test on.')
-    with building('the data'):
-        check_data(cfg, ('test_dataloader',), segmentation)
+    _check_data(cfg, ('test_dataloader',))
     config.set_pretrained(cfg, 'none')  # the checkpoint holds the whole model
     cfg.load_from, cfg.resume = str(locate(checkpoint)), False
     _make_folder('the work directory', cfg.work_dir)
@@ -164,6 +163,31 @@ def latest_checkpoint(work_dir: Path) -> Path | None:
                 return path
     numbered = [(int(found[1]), path) for path in work_dir.glob('*.pth') if (found := NUMBERED.fullmatch(path.name))]
     return max(numbered)[1] if numbered else None
+
+
+def _check_data(cfg: Config, loaders: Sequence[str]) -> None:
+    """Checks the data, says what was found, and lets the config read sound copies of files whose meaning is certain.
+
+    Of several processes, which are joined here, the first does it for all.
+    """
+    processes.join(cfg)
+    point_at_copies(cfg, processes.first(lambda: _copies(cfg, loaders)))
+
+
+def _copies(cfg: Config, loaders: Sequence[str]) -> dict[str, str]:
+    """Returns the sound copy of each annotation file that needs one, by absolute paths."""
+    with building('the data'):
+        checked = check_data(cfg, loaders, config.is_segmentation(cfg))
+    if table := checked.findings.table():
+        print(f'the data:\n{table}', flush=True)
+    checked.findings.refuse()
+    if not checked.mends:
+        return {}
+    folder = Path(cfg.work_dir) / 'mended'
+    _make_folder('the folder of mended annotation files', folder)
+    copies = {path: write_copy(path, mends, folder) for path, mends in checked.mends.items()}
+    print(f'what is read as meant is read from copies in {folder}; the files stay as they are', flush=True)
+    return copies
 
 
 def _write_label_maps(cfg: Config, out: str) -> None:
