@@ -49,7 +49,8 @@ class Finding:
         rest = self.count - len(self.examples)
         more = f' and {rest} more' if rest > 0 and self.examples else ''
         examples = f': {"; ".join(self.examples)}{more}' if self.examples else ''
-        return f'{self.file}{count} {self.what}{examples}. {self.remedy}'.rstrip()
+        gap = '' if self.remedy.startswith('\n') else ' '
+        return f'{self.file}{count} {self.what}{examples}.{gap}{self.remedy}'.rstrip()
 
 
 class Findings:

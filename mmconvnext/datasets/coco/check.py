@@ -129,10 +129,10 @@ def _check_crowd_field(findings: Findings, path: str, records: Records, *, evalu
 def _check_use(findings: Findings, path: str, records: Records, use: CocoUse) -> set[int]:
     """Checks what a dataset makes of the records; returns which annotations' masks are unsound and read."""
     if use.dataset is None:
-        classes = {category.id for category in records.categories}
+        classes: set[Any] | None = {category.id for category in records.categories}
     else:
         classes = _check_classes(findings, path, records.categories, use)
-    if not use.needs_annotations or (not records.annotations and findings.refuses):
+    if classes is None or not use.needs_annotations or (not records.annotations and findings.refuses):
         return set()
     images = {image.id: image for image in records.images}
     of_classes = [annotation for annotation in records.annotations if annotation.category_id in classes]
@@ -163,36 +163,42 @@ def _first_repeated(values: Sequence[Any]) -> Any:
     return next((value for index, value in enumerate(values) if value in values[:index]), None)
 
 
-def _check_classes(findings: Findings, path: str, categories: Sequence[Category], use: CocoUse) -> set[Any]:
-    """Compares categories with the classes of the dataset; returns the ids of those that are classes."""
+def _check_classes(findings: Findings, path: str, categories: Sequence[Category], use: CocoUse) -> set[Any] | None:
+    """Compares categories with the classes of the dataset; returns the ids of those that are, or None."""
     names = [category.name for category in categories]
     classes = use.dataset.metainfo.get('classes')
+
+    def remedy(right: Sequence[str]) -> str:
+        lines = f'\n{use.how_to_set_classes(right)}'
+        # They are of the whole config, so the same lines are said of the first file only
+        return 'The remedy is the same.' if any(lines == finding.remedy for finding in findings) else lines
+
     if classes is None:
-        findings.add(
-            'classes-unset', Severity.REFUSES, use.name, 'has no classes', use.how_to_set_classes(names), count=0
-        )
-        return {category.id for category in categories}
+        findings.add('classes-unset', Severity.REFUSES, use.name, 'has no classes', remedy(names), count=0)
+        return None
     repeated = _first_repeated(classes)
     unknown = [name for name in classes if name not in names]
     in_order = list(dict.fromkeys(name for name in names if name in classes))
     if repeated is not None:
         what = f'lists the class {repeated!r} twice'
         findings.add('classes-repeated', Severity.REFUSES, use.name, what, 'Name each once.', count=0)
-    elif unknown:
+        return None
+    if unknown:
         what = (
             f'has other classes than {use.name} expects.\n'
             f'    expected but not in the file: {some(unknown, 10)}\n'
             f'    categories of the file: {some(names, 10)}\n'
             'MMDetection matches them by name, and would silently drop or mislabel the annotations'
         )
-        findings.add('classes-unknown', Severity.REFUSES, path, what, f'\n{use.how_to_set_classes(names)}', count=0)
-    elif in_order != list(classes):
+        findings.add('classes-unknown', Severity.REFUSES, path, what, remedy(names), count=0)
+        return None
+    if in_order != list(classes):
         what = (
             f'has the classes in another order than {use.name}. MMDetection numbers them in the order of the file, so '
             'pictures and predictions would carry wrong names'
         )
-        remedy = f'\n{use.how_to_set_classes(in_order)}'
-        findings.add('classes-order', Severity.REFUSES, path, what, remedy, count=0)
+        findings.add('classes-order', Severity.REFUSES, path, what, remedy(in_order), count=0)
+        return None
     return {category.id for category in categories if category.name in classes}
 
 
