@@ -134,7 +134,7 @@ def test_lines_of_the_message_are_the_remedy(root, own_coco, complaint, check, t
     path = tmp_path / 'own.py'
     path.write_text('\n'.join(line.strip() for line in lines.splitlines()))
     own = Config.fromfile(path)
-    own.merge_from_dict({k: int(v) for k, v in (o.split('=') for o in options.split()[1:])})
+    own.merge_from_dict({k: int(v) for k, v in (o.split('=') for o in options.splitlines()[0].split()[1:])})
     set_data_root(own, own_coco)
     check(own)
 
