@@ -445,12 +445,12 @@ def _check_images(
     folder = _prefix(use)
     missing, found = find_images(folder, [image.file_name for image in records.images])
     names = {index: image.file_name for index, image in enumerate(records.images)}
-    for what, spelled in found.items():
+    for (short, what), spelled in found.items():
         names |= spelled
         records.mends.file_names |= {records.images[index].place: name for index, name in spelled.items()}
         index, name = next(iter(spelled.items()))
         findings.add(
-            f'file-names {what}',
+            f'file-names-{short}',
             Severity.MENDED,
             path,
             f'names of images {what}',
