@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from mmconvnext.datasets.coco.mending import Mends, write_copy
+from mmconvnext.datasets.errors import DataError
+from mmconvnext.engine.prepare import configure_training
 from tests.datasets.coco.conftest import TRAIN, VAL, every, without
 
 
@@ -84,3 +86,21 @@ def test_a_training_file_has_no_copy_for_what_only_an_evaluation_trips_over(rewr
     checked = check(own_detection)
     assert [finding.kind for finding in checked.findings] == ['iscrowd-missing']
     assert checked.mends == {}
+
+
+def test_a_training_is_prepared_with_copies_in_its_work_directory(own_coco, own_detection, rewrite, capsys):
+    rewrite(every('annotations', id=0), VAL)
+    own_detection.update(work_dir=str(own_coco / 'work'), launcher='none', load_from=None)
+    configure_training(own_detection, pretrained='none')
+    (copy,) = (own_coco / 'work/mended').iterdir()
+    assert own_detection.val_evaluator.ann_file == str(copy)
+    assert own_detection.train_dataloader.dataset.ann_file == TRAIN
+    assert '4 of 4 annotations have the id 0' in capsys.readouterr().out
+
+
+def test_a_training_that_is_refused_leaves_nothing(own_coco, own_detection, rewrite):
+    rewrite(every('annotations', id=0, area=None), VAL)
+    own_detection.update(work_dir=str(own_coco / 'work'), launcher='none', load_from=None)
+    with pytest.raises(DataError):
+        configure_training(own_detection, pretrained='none')
+    assert not (own_coco / 'work').exists()
