@@ -85,6 +85,18 @@ def check_coco(findings: Findings, path: str, uses: Sequence[CocoUse]) -> Checke
     if records.mends.encoding:
         what = f'is written as {records.mends.encoding}, with a byte order mark or in two bytes a letter'
         findings.add('encoding', Severity.MENDED, path, what, 'It is read as if saved as plain UTF-8.', count=0)
+    if records.sizes_with_point:
+        records.mends.whole_numbers = True
+        findings.add(
+            'image-sizes-with-point',
+            Severity.MENDED,
+            path,
+            'images have a size with a decimal point, such as 96.0',
+            'It is read as the whole number.',
+            count=len(set(records.sizes_with_point)),
+            example=f'images[{records.sizes_with_point[0]}]',
+            total=records.count['images'],
+        )
     _add_faults(findings, path, records, records.faults)
     check_references(findings, path, records, evaluated=evaluated)
     listed = {image.id for image in records.images}

@@ -68,6 +68,8 @@ def members(text: str, wanted: frozenset[str]) -> Iterator[tuple[str, int | None
         yield from _members(text, wanted)
     except json.JSONDecodeError as error:
         raise UnreadableError(f'is not JSON: {_what_is_wrong(error, text)}') from error
+    except ValueError as error:  # a number of thousands of digits
+        raise UnreadableError(f'is not COCO: {error}') from error
     except RecursionError as error:
         raise UnreadableError('is not COCO: its lists are nested too deep') from error
 

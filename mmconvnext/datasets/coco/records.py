@@ -103,6 +103,7 @@ class Records:
         mask_faults: Likewise, where masks are read.
         without_crowd: How many annotations have no ``iscrowd``.
         short_parts: Of which annotations some polygons have less than three points.
+        sizes_with_point: Indices of images with a size such as 96.0, of both sides.
         mends: What a sound copy of the file needs, as far as it is known.
     """
 
@@ -115,6 +116,7 @@ class Records:
     mask_faults: list[Fault] = field(default_factory=list)
     without_crowd: list[int] = field(default_factory=list)
     short_parts: list[int] = field(default_factory=list)
+    sizes_with_point: list[int] = field(default_factory=list)
     mends: Mends = field(default_factory=Mends)
 
 
@@ -188,7 +190,7 @@ def _lacks(records: Records, key: str, index: int, record: Any) -> bool:
         names = ' and no '.join(map(repr, lacking))
         what, where = f'{key} lack a field', f'{key}[{index}] (id {record.get("id")!r}) has no {names}'
         fault = Fault(f'{key}-without-field', what, f'Each needs {", ".join(fields)}.', where, index)
-        if key == 'annotations' and 'image_id' in record and 'category_id' in record:
+        if key == 'annotations' and 'category_id' in record and _sound_id(record.get('image_id')):
             records.annotation_faults.append(fault._replace(image_id=record['image_id']))
         else:
             records.faults.append(fault)
@@ -217,7 +219,8 @@ def _read_image(records: Records, index: int, record: Any) -> None:
     for key in ('width', 'height'):
         value = record[key]
         if is_number(value) and value > 0 and value == int(value):
-            records.mends.whole_numbers |= type(value) is float
+            if type(value) is float:
+                records.sizes_with_point.append(index)
             size[key] = int(value)
         else:
             size[key] = 0

@@ -73,7 +73,7 @@ def test_byte_order_mark(own_coco, own_detection, mended, perfect_scores):
 
 def test_sizes_that_are_whole_numbers_with_a_point(rewrite, own_detection, mended, perfect_scores):
     rewrite(every('images', width=96.0, height=64.0), VAL)
-    mended(own_detection)
+    assert mended(own_detection) == {'image-sizes-with-point': 2}
     assert perfect_scores(own_detection) == (1.0, 1.0)
 
 

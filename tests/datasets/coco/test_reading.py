@@ -52,6 +52,11 @@ def test_nesting_without_end():
         read('{"b": ' + '[' * 200_000)
 
 
+def test_number_without_end():
+    with pytest.raises(UnreadableError, match='digits'):
+        read('{"b": ' + '9' * 5000 + '}')
+
+
 @pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16', 'utf-16-le'])
 def test_encodings_that_are_certain(tmp_path, encoding):
     path = tmp_path / 'a.json'

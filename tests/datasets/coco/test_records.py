@@ -94,6 +94,11 @@ def test_ids_that_are_none(rewrite, own_detection, check, value):
         assert path.is_file()
 
 
+def test_an_id_that_is_none_where_a_field_is_missing(rewrite, own_detection, refused):
+    rewrite(lambda content: content['annotations'].append(dict(image_id=[1], category_id=7)))
+    assert 'annotations[4]' in refused(own_detection, 'annotations-without-field').examples[0]
+
+
 def test_faults_of_annotations_that_nothing_reads(rewrite, own_detection, check):
     def damage(content):
         content['annotations'].append(dict(id=9, image_id=77, category_id=55, bbox=None, area=None))
