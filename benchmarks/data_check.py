@@ -23,7 +23,7 @@ CONFIG = Path(mmconvnext.__file__).parents[1] / 'configs/detection/mask_rcnn_con
 
 
 def make(root: Path, images: int, annotations: int, classes: tuple[str, ...]) -> Path:
-    """Writes an annotation file whose polygons have 20 to 40 numbers, and empty files as images."""
+    """Writes an annotation file whose polygons have 20 to 60 numbers, and empty files as images."""
     draw = random.Random(0)
     folder = root / 'train2017'
     folder.mkdir()
@@ -42,7 +42,7 @@ def make(root: Path, images: int, annotations: int, classes: tuple[str, ...]) ->
         file.write('], "annotations": [')
         for index in range(annotations):
             x, y, w, h = box = [round(draw.uniform(2, 300), 2) for _ in range(2)] + [150.17, 120.33]
-            points = [round(v + draw.random() * s, 2) for _ in range(draw.randint(10, 20)) for v, s in ((x, w), (y, h))]
+            points = [round(v + draw.random() * s, 2) for _ in range(draw.randint(10, 30)) for v, s in ((x, w), (y, h))]
             annotation = dict(
                 segmentation=[points], area=9021.5573, iscrowd=0, image_id=draw.randrange(images), bbox=box
             )

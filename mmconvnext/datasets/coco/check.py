@@ -3,12 +3,11 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mmconvnext.datasets.coco.file_names import find_images
 from mmconvnext.datasets.coco.mending import Mends
-from mmconvnext.datasets.coco.reading import UnreadableError
+from mmconvnext.datasets.coco.reading import UnreadableError, garbage_collection_paused
 from mmconvnext.datasets.coco.records import BOX, Annotation, Category, Fault, Image, Records, read_records
 from mmconvnext.datasets.coco.references import check_references
 from mmconvnext.datasets.findings import Findings, Severity
@@ -61,6 +60,7 @@ class CheckedFile:
     images: dict[str, list[tuple[str, int | None, int | None, str]]]
 
 
+@garbage_collection_paused()
 def check_coco(findings: Findings, path: str, uses: Sequence[CocoUse]) -> CheckedFile | None:
     """Checks an annotation file, and that its images are there.
 
@@ -487,7 +487,7 @@ def _check_images(
         finding.examples = [os.path.join(folder, records.images[index].file_name) for index in missing[:3]]
     absent = set(missing)
     return [
-        (str(Path(folder, names[at])), image.width or None, image.height or None, f'images[{image.place}]')
+        (os.path.join(folder, names[at]), image.width or None, image.height or None, f'images[{image.place}]')
         for at, image in enumerate(records.images)
         if at not in absent
     ]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from mmconvnext.datasets.coco.masks import MaskError, check_segmentation, has_short_parts
 from mmconvnext.datasets.coco.mending import Mends
-from mmconvnext.datasets.coco.reading import UnreadableError, garbage_collection_paused, members, read_text
+from mmconvnext.datasets.coco.reading import UnreadableError, members, read_text
 from mmconvnext.datasets.listing import some
 
 # What CocoDataset and pycocotools read of each record, without a default. Annotations also have an id, which is given
@@ -134,20 +134,19 @@ def read_records(path: str, *, needs_annotations: bool, needs_masks: bool) -> Re
     text, encoding = read_text(path)
     records = Records(mends=Mends(encoding=encoding))
     keys: list[str] = []
-    with garbage_collection_paused():
-        for key, index, value in members(text, frozenset(REQUIRED)):
-            if index is None:
-                if key in REQUIRED:
-                    _check_list(key, value, keys)
-                keys.append(key)
-                continue
-            records.count[key] = index + 1
-            if key == 'annotations':
-                _read_annotation(records, index, value, needs_masks)
-            elif key == 'images':
-                _read_image(records, index, value)
-            else:
-                _read_category(records, index, value)
+    for key, index, value in members(text, frozenset(REQUIRED)):
+        if index is None:
+            if key in REQUIRED:
+                _check_list(key, value, keys)
+            keys.append(key)
+            continue
+        records.count[key] = index + 1
+        if key == 'annotations':
+            _read_annotation(records, index, value, needs_masks)
+        elif key == 'images':
+            _read_image(records, index, value)
+        else:
+            _read_category(records, index, value)
     needed = ('images', 'categories', *(['annotations'] if needs_annotations else []))
     missing = [key for key in needed if key not in keys]
     if missing:
