@@ -19,6 +19,7 @@ SPELLINGS: tuple[tuple[str, str, Callable[[str], str]], ...] = (
         lambda name: unquote(name.replace('\\', '/')),
     ),
 )
+COMPOSED_OTHERWISE = ('unicode', 'mixed')
 FORMS: tuple[Literal['NFC', 'NFD'], ...] = ('NFC', 'NFD')
 
 
@@ -40,7 +41,9 @@ def find_images(folder: str, names: Sequence[str]) -> tuple[list[int], dict[tupl
         if os.path.join(folder, name) in listings:
             continue
         for short, what, spelling in SPELLINGS:
-            spelled = (spelling(name), *(unicodedata.normalize(form, spelling(name)) for form in FORMS))
+            spelled = [spelling(name)]
+            if short in COMPOSED_OTHERWISE:
+                spelled += [unicodedata.normalize(form, spelled[0]) for form in FORMS]
             there = next((other for other in spelled if os.path.join(folder, other) in listings), None)
             if there is not None:
                 found.setdefault((short, what), {})[index] = there

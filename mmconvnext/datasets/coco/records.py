@@ -248,7 +248,7 @@ def _read_annotation(records: Records, index: int, record: Any, needs_masks: boo
     image_id, category_id = record['image_id'], record['category_id']
     for key in ('image_id', 'category_id'):
         if not _sound_id(record[key]):
-            what = f'annotations have an {key} that is neither a number nor text'.replace('an cat', 'a cat')
+            what = f'annotations have, as {key}, neither a number nor text'
             where = f'annotations[{index}] has {key} {record[key]!r:.60}'
             records.faults.append(Fault(f'annotation-{key}', what, 'Write the id of what it belongs to.', where))
             return

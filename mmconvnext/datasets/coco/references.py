@@ -158,7 +158,7 @@ def _check_pointers(findings: Findings, path: str, records: Records) -> None:
                     f'{key}-of-another-kind',
                     Severity.REFUSES,
                     path,
-                    f'annotations have a {key} that is {kind_of(value)} where the {name} have an id that is '
+                    f'annotations have, as {key}, {kind_of(value)} where the {name} have an id that is '
                     f'{kind_of(meant.id)}',
                     'Write both as numbers.',
                     example=f'annotations[{annotation.place}] has {key} {value!r}, '

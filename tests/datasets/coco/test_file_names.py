@@ -6,24 +6,28 @@ from mmconvnext.datasets.coco.file_names import find_images
 
 
 @pytest.mark.parametrize(
-    ('given', 'there'),
+    ('short', 'given', 'there'),
     [
-        ('a\\b.jpg', 'a/b.jpg'),
-        ('a%20b%2Bc.jpg', 'a b+c.jpg'),
-        (unicodedata.normalize('NFC', 'caf\u00e9.jpg'), unicodedata.normalize('NFD', 'caf\u00e9.jpg')),
-        (unicodedata.normalize('NFD', 'caf\u00e9.jpg'), unicodedata.normalize('NFC', 'caf\u00e9.jpg')),
-        ('a\\b%20c.jpg', 'a/b c.jpg'),
-        ('a\\' + unicodedata.normalize('NFC', 'caf\u00e9.jpg'), 'a/' + unicodedata.normalize('NFD', 'caf\u00e9.jpg')),
+        ('backslash', 'a\\b.jpg', 'a/b.jpg'),
+        ('percent', 'a%20b%2Bc.jpg', 'a b+c.jpg'),
+        ('unicode', unicodedata.normalize('NFC', 'caf\u00e9.jpg'), unicodedata.normalize('NFD', 'caf\u00e9.jpg')),
+        ('unicode', unicodedata.normalize('NFD', 'caf\u00e9.jpg'), unicodedata.normalize('NFC', 'caf\u00e9.jpg')),
+        ('mixed', 'a\\b%20c.jpg', 'a/b c.jpg'),
+        (
+            'mixed',
+            'a\\' + unicodedata.normalize('NFC', 'caf\u00e9.jpg'),
+            'a/' + unicodedata.normalize('NFD', 'caf\u00e9.jpg'),
+        ),
     ],
 )
-def test_images_of_another_spelling_are_found(tmp_path, given, there):
+def test_images_of_another_spelling_are_found(tmp_path, short, given, there):
     (tmp_path / there).parent.mkdir(exist_ok=True)
     (tmp_path / there).touch()
     (tmp_path / 'plain.jpg').touch()
     missing, found = find_images(str(tmp_path), ['plain.jpg', given, 'absent%20.jpg'])
     assert missing == [2]
-    (names,) = found.values()
-    assert names == {1: there}
+    (((name, _), names),) = found.items()
+    assert (name, names) == (short, {1: there})
 
 
 def test_a_name_that_is_there_is_left_as_it_is(tmp_path):
