@@ -1,16 +1,18 @@
 """Checks of a user's data before training or testing: what is wrong is said at once, not after minutes."""
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
-from mmconvnext.datasets.coco_content import check_coco, read_coco
+from mmconvnext.datasets.coco.check import CheckedFile, CocoUse, check_coco
+from mmconvnext.datasets.coco.mending import Mends
 from mmconvnext.datasets.errors import DataError
+from mmconvnext.datasets.findings import Findings, Severity
 from mmconvnext.datasets.heads import check_heads, num_classes_options
 from mmconvnext.datasets.label_maps import check_label_maps
 from mmconvnext.datasets.listing import is_remote
@@ -26,7 +28,6 @@ ADE20K_LAYOUT = """\
     images/validation/*.jpg
     annotations/training/*.png
     annotations/validation/*.png"""
-RANKS = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID'}  # environment variables of a launcher's processes
 PAGE = 'docs/your_own_data.md'
 
 
@@ -47,24 +48,40 @@ class Source:
     dataset: BaseDataset
 
 
-def check_data(cfg: Config, loaders: Sequence[str], segmentation: bool) -> None:
+@dataclass(frozen=True)
+class CheckedData:
+    """What the checks of a run's data leave.
+
+    Args:
+        findings: Of all its files.
+        mends: What a sound copy of an annotation file needs, by the file's absolute path.
+    """
+
+    findings: Findings = field(default_factory=Findings)
+    mends: dict[str, Mends] = field(default_factory=dict)
+
+
+def check_data(cfg: Config, loaders: Sequence[str], segmentation: bool) -> CheckedData:
     """Checks that what a config's data loaders read is there, is sound, and fits the classes of the model.
 
     Paths with a scheme (``s3://``) and file backends other than the local one are not checked, nor is the content of
-    datasets that read other formats than COCO's and label maps. Content is read by the first of several processes only.
+    datasets that read other formats than COCO's and label maps.
 
     Args:
         cfg: A whole config.
         loaders: Which of its loaders to check, such as ``('train_dataloader', 'val_dataloader')``.
         segmentation: Whether the config trains a segmentor; a detector otherwise.
 
+    Returns:
+        What was found, which may refuse the run.
+
     Raises:
-        DataError: If anything is missing or wrong.
+        DataError: If files are missing, or if the config does not fit them.
     """
     sources = [source for loader in loaders for source in _sources(cfg, loader)]
     _check_paths(cfg, sources, segmentation)
-    if os.environ.get(RANKS.get(cfg.get('launcher', 'none'), ''), '0') != '0':
-        return
+    checked = CheckedData()
+    coco: list[Source] = []
     for source in sources:
         classes = source.dataset.metainfo.get('classes')
         if isinstance(classes, str):
@@ -78,9 +95,29 @@ def check_data(cfg: Config, loaders: Sequence[str], segmentation: bool) -> None:
         elif not segmentation and _loads_like(
             source.dataset, 'mmdet', 'CocoDataset', ('load_data_list', 'parse_data_info')
         ):
-            _check_coco(cfg, source, alone=sum(s.loader == source.loader for s in sources) == 1)
-        if classes is not None:
-            check_heads(cfg.model, classes, source.name)
+            coco.append(source)
+    _check_coco(cfg, coco, checked)
+    if not checked.findings.refuses:
+        for source in sources:
+            if source.dataset.metainfo.get('classes') is not None:
+                check_heads(cfg.model, source.dataset.metainfo['classes'], source.name)
+    return checked
+
+
+def point_at_copies(cfg: Config, copies: Mapping[str, str]) -> None:
+    """Lets every dataset and evaluator of a config read the sound copies of annotation files in place of the files.
+
+    Args:
+        cfg: Changed in place.
+        copies: The copy of a file, by absolute paths.
+    """
+    for key in cfg:
+        if key.endswith(('_dataloader', '_evaluator')):
+            for node in walk(cfg[key]):
+                given = node.get('ann_file')
+                if isinstance(given, str) and given:
+                    path = os.path.abspath(os.path.join(node.get('data_root') or '', given))
+                    node.ann_file = copies.get(path, given)
 
 
 def _sources(cfg: Config, loader: str) -> Iterator[Source]:
@@ -169,30 +206,58 @@ def _pipeline_value(node: ConfigDict, key: str) -> Any:
     return None
 
 
-def _check_coco(cfg: Config, source: Source, alone: bool) -> None:
-    dataset = source.dataset
-    if not dataset.ann_file:
-        raise DataError(f'{source.name} has no ann_file; it must name a COCO annotation file.')
-    if is_remote(dataset.ann_file, dataset.backend_args):
-        return
+def _check_coco(cfg: Config, sources: Sequence[Source], checked: CheckedData) -> None:
+    """Checks each annotation file once, however many datasets and evaluators read it."""
+    uses: dict[str, list[CocoUse]] = {}
+    truths: list[tuple[Source, str]] = []  # files that evaluators read beside those of their datasets
+    for source in sources:
+        dataset = source.dataset
+        if not dataset.ann_file:
+            raise DataError(f'{source.name} has no ann_file; it must name a COCO annotation file.')
+        if is_remote(dataset.ann_file, dataset.backend_args):
+            continue
+        _, truth, backend_args = _evaluated(cfg, source.loader)
+        local = truth and not is_remote(truth, backend_args)
+        same = not truth or (local and os.path.samefile(truth, str(dataset.ann_file)))
+        use = _coco_use(cfg, source, evaluates=bool(same))
+        uses.setdefault(os.path.abspath(dataset.ann_file), []).append(use)
+        if truth and local and not same:
+            truth_use = replace(_coco_use(cfg, source, evaluates=True), dataset=None, needs_masks=False)
+            uses.setdefault(os.path.abspath(truth), []).append(truth_use)
+            if sum(s.loader == source.loader for s in sources) == 1:
+                truths.append((source, truth))
+    files: dict[str, CheckedFile | None] = {}
+    for path, of_file in uses.items():
+        files[path] = check_coco(checked.findings, path, of_file)
+    checked.mends.update({path: file.mends for path, file in files.items() if file and file.mends})
+    for source, truth in truths:
+        read, evaluated = (files[os.path.abspath(path)] for path in (source.dataset.ann_file, truth))
+        if read and evaluated and read.image_ids != evaluated.image_ids:
+            checked.findings.add(
+                'evaluator-of-other-images',
+                Severity.REFUSES,
+                truth,
+                f'is {_evaluated(cfg, source.loader)[0]}, but {source.name} reads {source.dataset.ann_file}, which '
+                'lists other images',
+                'Give both the same file.',
+                count=0,
+            )
+
+
+def _coco_use(cfg: Config, source: Source, *, evaluates: bool) -> CocoUse:
     evaluators = list(walk(cfg.get(source.loader.replace('_dataloader', '_evaluator'))))
     only_formats = any(evaluator.get('format_only') for evaluator in evaluators)
-    evaluates_masks = any('segm' in (evaluator.get('metric') or ()) for evaluator in evaluators)
-    images = check_coco(
-        dataset,
+    evaluates = evaluates and bool(evaluators) and not only_formats
+    return CocoUse(
+        source.dataset,
         source.name,
-        needs_masks=evaluates_masks or bool(_pipeline_value(source.cfg, 'with_mask')),
+        needs_masks=bool(_pipeline_value(source.cfg, 'with_mask')),
+        evaluates=evaluates,
+        evaluates_masks=evaluates and any('segm' in (evaluator.get('metric') or ()) for evaluator in evaluators),
         needs_annotations=not only_formats,
+        reads_run_lengths=_pipeline_value(source.cfg, 'poly2mask') is not False,
         how_to_set_classes=lambda names: _how_to_set_classes(cfg, names),
     )
-    key, truth, backend_args = _evaluated(cfg, source.loader)
-    if not truth or not alone or is_remote(truth, backend_args) or os.path.samefile(truth, dataset.ann_file):
-        return
-    if {image['id'] for image in read_coco(truth, needs_annotations=not only_formats)['images']} != images:
-        raise DataError(
-            f'{key} is {truth}, but {source.name} reads {dataset.ann_file}, which lists other images. Give both the '
-            'same file.'
-        )
 
 
 def _how_to_set_classes(cfg: Config, names: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ class Finding:
         file: The file or folder that has it.
         what: What is wrong, as the part of a sentence that follows the count: ``annotations have an area of 0``.
         remedy: What to do, as a sentence.
-        count: How often it was found.
+        count: How often it was found; 0 of what is said of the file as a whole.
         total: Of how many records; None where a total says nothing.
         examples: The first few records: ``annotations[7] (id 12, image dog.jpg)``.
     """
@@ -45,11 +45,12 @@ class Finding:
 
     def __str__(self) -> str:
         """One line: file, count, what, first examples, remedy."""
-        count = f'{self.count}' if self.total is None else f'{self.count} of {self.total}'
+        count = '' if not self.count else f': {self.count}' if self.total is None else f': {self.count} of {self.total}'
         rest = self.count - len(self.examples)
         more = f' and {rest} more' if rest > 0 and self.examples else ''
         examples = f': {"; ".join(self.examples)}{more}' if self.examples else ''
-        return f'{self.file}: {count} {self.what}{examples}. {self.remedy}'.rstrip()
+        gap = '' if self.remedy.startswith('\n') else ' '
+        return f'{self.file}{count} {self.what}{examples}.{gap}{self.remedy}'.rstrip()
 
 
 class Findings:
@@ -79,7 +80,7 @@ class Findings:
             what: Likewise.
             remedy: Likewise.
             example: The record that has the fault.
-            count: How many records have it.
+            count: How many records have it; 0 if it is said of the file as a whole.
             total: Of how many.
         """
         finding = self._findings.setdefault((file, kind), Finding(kind, severity, file, what, remedy, total=total))
@@ -100,6 +101,11 @@ class Findings:
     def of(self, kind: str) -> list[Finding]:
         """The findings of one kind, a file each."""
         return [finding for finding in self if finding.kind == kind]
+
+    @property
+    def refuses(self) -> bool:
+        """Whether any finding ends the run."""
+        return any(finding.severity is Severity.REFUSES for finding in self._findings.values())
 
     def table(self) -> str:
         """A line for each finding that does not refuse, its severity first; empty if there is none."""

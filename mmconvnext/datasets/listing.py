@@ -9,17 +9,25 @@ def is_remote(path: str, backend_args: dict | None = None) -> bool:
     return '://' in path or (backend_args or {}).get('backend', 'local') != 'local'
 
 
+class Listings:
+    """The names in folders, each of which is listed when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, frozenset[str]] = {}
+
+    def __contains__(self, path: str) -> bool:
+        """Whether a file or folder of exactly this name exists."""
+        folder, name = os.path.split(path)
+        if folder not in self._names:
+            there = os.path.isdir(folder or '.')
+            self._names[folder] = frozenset(os.listdir(folder or '.')) if there else frozenset()
+        return name in self._names[folder]
+
+
 def absent(paths: Iterable[str]) -> list[str]:
     """Returns those of the paths that do not exist, in their order."""
-    listings: dict[str, frozenset[str]] = {}
-    missing = []
-    for path in paths:
-        folder, name = os.path.split(path)
-        if folder not in listings:
-            listings[folder] = frozenset(os.listdir(folder or '.')) if os.path.isdir(folder or '.') else frozenset()
-        if name not in listings[folder]:
-            missing.append(path)
-    return missing
+    listings = Listings()
+    return [path for path in paths if path not in listings]
 
 
 def contents(folder: str, limit: int = 3) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from mmengine.config import Config, ConfigDict
 from mmconvnext.checkpoints.errors import CheckpointError
 from mmconvnext.checkpoints.locate import locate
 from mmconvnext.checkpoints.read import check_file
-from mmconvnext.datasets.checks import check_data
-from mmconvnext.engine import config, machine
+from mmconvnext.datasets.checks import check_data, point_at_copies
+from mmconvnext.datasets.coco.mending import write_copy
+from mmconvnext.engine import config, machine, processes
 from mmconvnext.engine.console import building
 from mmconvnext.engine.follow import check_weights
 from mmconvnext.engine.scale_down import scale_down
@@ -85,8 +86,7 @@ def configure_training(
             such a checkpoint, or if the work directory cannot be written to.
     """
     loaders = [name for name in ('train_dataloader', 'val_dataloader') if cfg.get(name)]
-    with building('the data'):
-        check_data(cfg, tuple(loaders), config.is_segmentation(cfg))
+    _check_data(cfg, loaders)
     _make_folder('the work directory', cfg.work_dir)
     load_from = cfg.get('load_from')
     if cfg.get('resume') and resume is None:  # by --cfg-options, as MMEngine has it
@@ -139,8 +139,7 @@ def configure_test(
     segmentation = config.is_segmentation(cfg)
     if not cfg.get('test_dataloader'):
         raise UserError('the config has no test_dataloader, so there is nothing to test on.')
-    with building('the data'):
-        check_data(cfg, ('test_dataloader',), segmentation)
+    _check_data(cfg, ('test_dataloader',))
     config.set_pretrained(cfg, 'none')  # the checkpoint holds the whole model
     cfg.load_from, cfg.resume = str(locate(checkpoint)), False
     _make_folder('the work directory', cfg.work_dir)
@@ -174,6 +173,31 @@ def checkpoints_in(work_dir: Path) -> list[Path]:
         noted = Path(note.read_text().strip())
         paths = [path for path in (work_dir / noted.name, noted) if path.is_file()][:1] + paths
     return list(dict.fromkeys(paths))
+
+
+def _check_data(cfg: Config, loaders: Sequence[str]) -> None:
+    """Checks the data, says what was found, and lets the config read sound copies of files whose meaning is certain.
+
+    Of several processes, which are joined here, the first does it for all.
+    """
+    processes.join(cfg)
+    point_at_copies(cfg, processes.first(lambda: _copies(cfg, loaders)))
+
+
+def _copies(cfg: Config, loaders: Sequence[str]) -> dict[str, str]:
+    """Returns the sound copy of each annotation file that needs one, by absolute paths."""
+    with building('the data'):
+        checked = check_data(cfg, loaders, config.is_segmentation(cfg))
+    if table := checked.findings.table():
+        print(f'the data:\n{table}', flush=True)
+    checked.findings.refuse()
+    if not checked.mends:
+        return {}
+    folder = Path(cfg.work_dir) / 'mended'
+    _make_folder('the folder of mended annotation files', folder)
+    copies = {path: write_copy(path, mends, folder) for path, mends in checked.mends.items()}
+    print(f'what is read as meant is read from copies in {folder}; the files stay as they are', flush=True)
+    return copies
 
 
 def _write_label_maps(cfg: Config, out: str) -> None:

@@ -1,6 +1,5 @@
 """Runs a prepared config, and says where to find what it leaves."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,6 @@ from mmconvnext.engine.tree import look_up
 from mmconvnext.errors import UserError
 
 PICTURES = 6  # drawn after a training
-
-# What MMEngine reads from the environment to find the other processes
-LAUNCHERS = {
-    'none': ((), ''),
-    'pytorch': (('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'), 'torchrun, or tools/dist_train.sh'),
-    'slurm': (('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_NODELIST'), 'srun, or tools/slurm_train.sh'),
-}
 
 
 class QuietRunner(Runner):
@@ -101,7 +93,6 @@ def build_runner(cfg: Config) -> QuietRunner:
         UserError: If a part of the config is wrong or contradicts another, or the launcher's environment is not there.
     """
     _check_seed(cfg)
-    _check_launcher(cfg.launcher)
     processes.join(cfg)
     if not isinstance(cfg.get('custom_hooks'), list | tuple | None):
         raise UserError(f'custom_hooks is {cfg.custom_hooks!r}; it must be a list.')
@@ -186,16 +177,6 @@ def _check_seed(cfg: Config) -> None:
     seed = (cfg.get('randomness') or {}).get('seed')
     if seed is not None and (type(seed) is not int or not 0 <= seed < 2**32):
         raise UserError(f'the seed is {seed!r}; it must be a whole number from 0 to 2**32 - 1.')
-
-
-def _check_launcher(launcher: str) -> None:
-    variables, starter = LAUNCHERS[launcher]
-    missing = [name for name in variables if name not in os.environ]
-    if missing:
-        raise UserError(
-            f'--launcher {launcher}: {", ".join(missing)} is not set in the environment, as {starter} would. Start the '
-            'program with that, or leave --launcher out to run one process.'
-        )
 
 
 def _check_training_state(content: Mapping[str, Any], source: str) -> None:

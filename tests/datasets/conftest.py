@@ -83,10 +83,12 @@ def own_segmentation(root, own_masks):
 
 @pytest.fixture
 def check():
-    """Checks the data of a config's training."""
+    """Checks the data of a config's training; returns what was found, unless that refuses it."""
 
     def run(cfg):
-        check_data(cfg, ('train_dataloader', 'val_dataloader'), segmentation=cfg.default_scope == 'mmseg')
+        checked = check_data(cfg, ('train_dataloader', 'val_dataloader'), segmentation=cfg.default_scope == 'mmseg')
+        checked.findings.refuse()
+        return checked
 
     return run
 
@@ -102,5 +104,19 @@ def complaint(check):
         for part in parts:
             assert str(part) in message, message
         return message
+
+    return run
+
+
+@pytest.fixture
+def refused(check):
+    """The one finding that refuses a config's data."""
+
+    def run(cfg, kind):
+        with pytest.raises(DataError) as error:
+            check(cfg)
+        (finding,) = error.value.facts['findings']
+        assert finding.kind == kind, finding
+        return finding
 
     return run

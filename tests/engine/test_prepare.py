@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmconvnext.datasets.checks import CheckedData
 from mmconvnext.engine import scale_down
 from mmconvnext.engine.prepare import configure_test, configure_training, prepare
 
@@ -115,7 +116,7 @@ def test_hooks_of_a_run_are_not_in_the_config_it_leaves_behind(detector, checkpo
 
 
 def test_training_refuses_weights_of_another_size_unless_given_others(detector, checkpoint, monkeypatch):
-    monkeypatch.setattr('mmconvnext.engine.prepare.check_data', lambda *args: None)
+    monkeypatch.setattr('mmconvnext.engine.prepare.check_data', lambda *args: CheckedData())
 
     def configured(**options):
         cfg = prepare(detector, cfg_options={'model.backbone.arch': 'xlarge'})
@@ -133,7 +134,12 @@ def test_training_refuses_weights_of_another_size_unless_given_others(detector, 
 
 def test_config_without_validation_or_a_base_batch_size(detector, monkeypatch):
     checked = []
-    monkeypatch.setattr('mmconvnext.engine.prepare.check_data', lambda cfg, loaders, _: checked.extend(loaders))
+
+    def check(cfg, loaders, segmentation):
+        checked.extend(loaders)
+        return CheckedData()
+
+    monkeypatch.setattr('mmconvnext.engine.prepare.check_data', check)
     cfg = prepare(detector, cfg_options=dict(val_dataloader=None, val_cfg=None, val_evaluator=None, auto_scale_lr=None))
     configure_training(cfg)
     assert checked == ['train_dataloader']

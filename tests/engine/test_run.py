@@ -11,7 +11,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from mmconvnext.backbones import ConvNeXt
 from mmconvnext.checkpoints import CheckpointError, convert
-from mmconvnext.engine import run
+from mmconvnext.engine import processes, run
 from mmconvnext.engine.config import follow_backbone
 from mmconvnext.engine.prepare import latest_checkpoint
 from mmconvnext.engine.run import QuietRunner
@@ -251,7 +251,7 @@ def test_seed_out_of_range(tmp_path, seed):
 
 @pytest.mark.parametrize(('launcher', 'words'), [('pytorch', 'RANK, .*torchrun'), ('slurm', 'SLURM_PROCID, .*srun')])
 def test_launcher_without_its_environment(launcher, words, monkeypatch):
-    for name in (*run.LAUNCHERS['pytorch'][0], *run.LAUNCHERS['slurm'][0]):
+    for name in (*processes.LAUNCHERS['pytorch'][0], *processes.LAUNCHERS['slurm'][0]):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ValueError, match=f'--launcher {launcher}: {words}'):
         run.build_runner(Config(dict(launcher=launcher)))

@@ -5,35 +5,11 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
+from mmconvnext.datasets.errors import DataError
+from mmconvnext.datasets.findings import Severity
 from mmconvnext.engine.config import set_data_root
+from tests.datasets.coco.conftest import TRAIN, VAL, every, without
 from tests.datasets.conftest import CLASSES
-
-TRAIN = 'annotations/instances_train2017.json'
-VAL = 'annotations/instances_val2017.json'
-
-
-@pytest.fixture
-def rewrite(own_coco):
-    """Damages an annotation file by a function of its content."""
-
-    def run(damage, name=TRAIN):
-        path = own_coco / name
-        content = json.loads(path.read_text())
-        replaced = damage(content)
-        path.write_text(json.dumps(content if replaced is None else replaced))
-        return path
-
-    return run
-
-
-def every(key, **fields):
-    """Sets fields of every record."""
-    return lambda content: [record.update(fields) for record in content[key]] and None
-
-
-def without(key, field, which=slice(None)):
-    """Takes a field away from the given records."""
-    return lambda content: [record.pop(field) for record in content[key][which]] and None
 
 
 def test_sound_data_passes_and_is_what_the_dataset_reads(own_detection, check):
@@ -69,48 +45,69 @@ def test_binary_file(own_coco, own_detection, complaint):
     complaint(own_detection, own_coco / TRAIN, 'is not JSON', 'byte 4 is not UTF-8')
 
 
-def test_json_of_another_kind(rewrite, own_detection, complaint):
+def test_json_of_another_kind(rewrite, own_detection, refused):
     path = rewrite(lambda content: content['annotations'])
-    complaint(own_detection, path, 'holds a JSON list', 'images, annotations')
+    finding = refused(own_detection, 'unreadable')
+    assert finding.file == str(path)
+    assert 'JSON list' in finding.what
 
 
 @pytest.mark.parametrize('key', ['images', 'annotations', 'categories'])
-def test_missing_or_empty_list(rewrite, own_detection, complaint, key):
-    path = rewrite(lambda content: content.update({key: {}}))
-    complaint(own_detection, path, f"'{key}' is a JSON dict; it must be a list")
-    rewrite(lambda content: content.update({key: []}))
-    complaint(own_detection, path, f"the list '{key}' is empty")
-    rewrite(lambda content: {k: v for k, v in content.items() if k != key})
-    complaint(own_detection, path, f'has no {key!r}')
+@pytest.mark.parametrize('value', [{}, [], None, 'absent'])
+def test_missing_or_empty_list(rewrite, own_detection, refused, key, value):
+    def damage(content):
+        content[key] = value
+        return content if value != 'absent' else {k: v for k, v in content.items() if k != key}
+
+    path = rewrite(damage)
+    finding = refused(own_detection, 'unreadable')
+    assert finding.file == str(path)
+    assert repr(key) in finding.what
+
+
+def test_two_lists_of_one_key(own_coco, own_detection, refused):
+    path = own_coco / TRAIN
+    path.write_text(path.read_text()[:-1] + ', "images": []}')
+    assert "'images' twice" in refused(own_detection, 'unreadable').what
 
 
 @pytest.mark.parametrize(
     ('key', 'field'), [('images', 'height'), ('images', 'file_name'), ('annotations', 'area'), ('annotations', 'bbox')]
 )
-def test_record_without_a_field(rewrite, own_detection, complaint, key, field):
+def test_record_without_a_field(rewrite, own_detection, check, key, field):
     path = rewrite(without(key, field, slice(1, 2)))
-    complaint(own_detection, path, f'{key}[1] has no {field!r}')
+    with pytest.raises(DataError) as error:
+        check(own_detection)
+    finding = error.value.facts['findings'][0]
+    assert (finding.kind, finding.file, finding.count) == (f'{key}-without-field', str(path), 1)
+    assert f'{key}[1]' in finding.examples[0]
+    assert field in finding.examples[0]
 
 
-def test_record_of_another_kind(rewrite, own_detection, complaint):
+def test_record_of_another_kind(rewrite, own_detection, refused):
     rewrite(lambda content: content['categories'].append('dog'))
-    complaint(own_detection, "categories[2] is 'dog'; it must be an object")
+    assert "categories[2] is 'dog'" in refused(own_detection, 'categories-not-objects').examples[0]
 
 
-@pytest.mark.parametrize('key', ['images', 'annotations', 'categories'])
-def test_repeated_id(rewrite, own_detection, complaint, key):
-    rewrite(every(key, id=5))
-    complaint(own_detection, f'two of the {key} have the id 5')
+def test_repeated_ids_of_different_images_and_categories(rewrite, own_detection, refused):
+    rewrite(lambda content: content['images'].append({**content['images'][0], 'file_name': 'train_1.jpg', 'id': 1}))
+    rewrite(lambda content: content['images'].append({**content['images'][0], 'id': 1}))
+    assert 'images[1] and images[3] have id 1' in str(refused(own_detection, 'image-ids-repeated'))
 
 
-def test_annotation_of_an_unknown_image(rewrite, own_detection, complaint):
-    rewrite(lambda content: content['annotations'][2].update(image_id='1'))
-    complaint(own_detection, '1 of 4 annotations point to images that', "annotations[2] with image_id '1'", 'as 0, 1')
+def test_annotations_of_unlisted_images_are_left_out_and_said(rewrite, own_detection, check):
+    path = rewrite(lambda content: content['images'].pop() and None)
+    (finding,) = check(own_detection).findings
+    assert (finding.kind, finding.count, finding.total) == ('annotations-of-unlisted-images', 2, 4)
+    assert (finding.severity, finding.file) == (Severity.LEFT_OUT, str(path))
 
 
-def test_annotation_of_an_unknown_category(rewrite, own_detection, complaint):
+def test_annotation_of_an_unknown_category(rewrite, own_detection, refused):
     rewrite(every('annotations', category_id=99))
-    complaint(own_detection, '4 of 4', 'annotations[0] with category_id 99', 'ids such as 3, 7')
+    finding = refused(own_detection, 'category_id-unlisted')
+    assert (finding.count, finding.total) == (4, 4)
+    assert 'annotations[0] has category_id 99' in finding.examples[0]
+    assert '7, 3' in finding.remedy
 
 
 def test_classes_of_coco_in_place_of_ones_own(root, own_coco, complaint):
@@ -137,7 +134,7 @@ def test_lines_of_the_message_are_the_remedy(root, own_coco, complaint, check, t
     path = tmp_path / 'own.py'
     path.write_text('\n'.join(line.strip() for line in lines.splitlines()))
     own = Config.fromfile(path)
-    own.merge_from_dict({k: int(v) for k, v in (o.split('=') for o in options.split()[1:])})
+    own.merge_from_dict({k: int(v) for k, v in (o.split('=') for o in options.splitlines()[0].split()[1:])})
     set_data_root(own, own_coco)
     check(own)
 
@@ -153,9 +150,15 @@ def test_categories_in_another_order(rewrite, own_detection, complaint):
     complaint(own_detection, 'in another order', "dict(classes=('traffic light', 'cat'))")
 
 
-def test_category_twice(rewrite, own_detection, complaint):
-    rewrite(lambda content: content['categories'].append({'id': 9, 'name': 'cat'}))
-    complaint(own_detection, "two categories are named 'cat'")
+def test_names_of_categories_that_are_both_used(rewrite, own_detection, refused):
+    def damage(content):
+        content['categories'].append({'id': 9, 'name': 'cat'})
+        content['annotations'][2]['category_id'] = 9
+
+    rewrite(damage)
+    (example,) = refused(own_detection, 'category-names-repeated').examples
+    assert 'categories[0] (id 7, 1 annotations)' in example
+    assert 'categories[2] (id 9, 1 annotations)' in example
 
 
 def test_more_categories_than_classes_are_fine(rewrite, own_detection, check):
@@ -163,37 +166,52 @@ def test_more_categories_than_classes_are_fine(rewrite, own_detection, check):
     check(own_detection)
 
 
-def test_no_annotation_of_the_classes(rewrite, own_detection, complaint):
+def test_no_annotation_of_the_classes(rewrite, own_detection, refused):
     def damage(content):
         content['categories'].append({'id': 9, 'name': 'dog'})
         every('annotations', category_id=9)(content)
 
+    own_detection.train_dataloader.dataset.filter_cfg.filter_empty_gt = False
     rewrite(damage)
-    complaint(own_detection, 'none of the 4 annotations is usable (4 of other categories)')
+    assert 'of 4, 4 are of categories' in refused(own_detection, 'nothing-left').what
 
 
 @pytest.mark.parametrize(
-    ('fields', 'reason'),
+    ('fields', 'kind'),
     [
-        ({'ignore': 1}, "4 marked 'ignore'"),
-        ({'area': 0}, "4 with an 'area' of 0"),
-        ({'bbox': [0.1, 0.1, 0.5, 0.5]}, 'smaller than a pixel'),
-        ({'bbox': [500, 10, 20, 20]}, 'outside the image'),
+        ({'ignore': 1}, 'annotations-ignored'),
+        ({'area': 0}, 'annotations-area-0'),
+        ({'bbox': [0.1, 0.1, 0.5, 0.5]}, 'annotations-below-pixel'),
+        ({'bbox': [500, 10, 20, 20]}, 'annotations-outside'),
     ],
 )
-def test_no_usable_annotation(rewrite, own_detection, complaint, fields, reason):
-    rewrite(every('annotations', **fields))
-    complaint(own_detection, 'none of the 4', reason)
+@pytest.mark.parametrize('count', [3, 4])
+def test_annotations_left_out(rewrite, own_detection, check, refused, fields, kind, count):
+    rewrite(lambda content: [record.update(fields) for record in content['annotations'][:count]] and None)
+    if count == 4:
+        assert 'of 4, 4 ' in refused(own_detection, 'nothing-left').what
+    else:
+        (finding,) = check(own_detection).findings
+        assert (finding.kind, finding.count, finding.total) == (kind, 3, 4)
+        assert finding.severity is Severity.CHANGES  # it is most of them
     # The same is what MMDetection keeps
     with DATASETS.switch_scope_and_registry('mmdet') as registry:
         dataset = registry.build(dict(own_detection.train_dataloader.dataset, pipeline=[]))
-    assert not any(sample['instances'] for sample in dataset)
+    assert sum(len(sample['instances']) for sample in dataset) == 4 - count
 
 
-@pytest.mark.parametrize('box', [[1, 2, 3], None, ['1', '2', '3', '4'], {'x': 1}])
-def test_box_of_another_form(rewrite, own_detection, complaint, box):
+def test_boxes_in_fractions_of_the_image(rewrite, own_detection, refused):
+    rewrite(every('annotations', bbox=[0.1, 0.2, 0.5, 0.5], area=0.25))
+    assert 'fractions' in refused(own_detection, 'nothing-left').remedy
+
+
+@pytest.mark.parametrize('box', [[1, 2, 3], None, ['1', '2', '3', '4'], {'x': 1}, [1, 2, float('nan'), 4], [True] * 4])
+def test_box_of_another_form(rewrite, own_detection, refused, box):
     rewrite(lambda content: content['annotations'][3].update(bbox=box))
-    complaint(own_detection, f'annotations[3] has the bbox {box!r}', '[x, y, width, height]')
+    finding = refused(own_detection, 'box')
+    assert finding.count == 1
+    assert 'annotations[3] (id 4' in finding.examples[0]
+    assert f'bbox {box!r}' in finding.examples[0]
 
 
 def test_every_image_below_the_least_size(rewrite, own_detection, complaint, check):
@@ -217,7 +235,7 @@ def test_boxes_only(root, rewrite, own_coco, own_detection, complaint, check, na
 
 
 def test_configs_named_in_messages_exist(root):
-    from mmconvnext.datasets.coco_content import WITHOUT_MASKS
+    from mmconvnext.datasets.coco.check import WITHOUT_MASKS
 
     for name in WITHOUT_MASKS.split(' or '):
         assert (root / 'configs/detection' / os.path.basename(name)).is_file()
@@ -231,13 +249,13 @@ def test_some_annotations_without_a_mask(rewrite, own_detection, complaint):
 def test_images_that_are_not_there(own_coco, own_detection, complaint):
     folder = own_coco / 'train2017'
     (folder / 'train_1.jpg').rename(folder / 'train_1.JPG')
-    complaint(own_detection, '1 of its 2 images', folder / 'train_1.jpg', 'holds train_0.jpg, train_1.JPG.')
+    complaint(own_detection, '1 of 2 images', folder / 'train_1.jpg', 'holds train_0.jpg, train_1.JPG.')
 
 
 def test_empty_image_folder(own_coco, own_detection, complaint):
     for path in (own_coco / 'val2017').iterdir():
         path.unlink()
-    complaint(own_detection, '2 of its 2 images', 'val2017/ is empty')
+    complaint(own_detection, '2 of 2 images', 'val2017/ is empty')
 
 
 def test_images_in_folders_of_their_own(own_coco, rewrite, own_detection, check, complaint):
@@ -255,7 +273,7 @@ def test_evaluator_reads_another_file(own_coco, own_detection, complaint, check)
     content = json.loads((own_coco / TRAIN).read_text())
     content['images'].append({'id': 77, 'file_name': 'train_0.jpg', 'height': 64, 'width': 96})
     (own_coco / TRAIN).write_text(json.dumps(content))
-    complaint(own_detection, 'val_evaluator.ann_file is', own_coco / VAL, 'lists other images')
+    complaint(own_detection, 'is val_evaluator.ann_file', own_coco / VAL, 'lists other images')
 
 
 def test_evaluator_reads_no_file(own_coco, own_detection, complaint):
