@@ -103,7 +103,7 @@ def configure_training(
     if cfg.load_from:
         config.set_pretrained(cfg, 'none')  # the checkpoint holds the backbone too
     elif pretrained is not None:
-        cfg.adapted += config.set_pretrained(cfg, _backbone_weights(pretrained))
+        cfg.adapted = [*cfg.get('adapted', []), *config.set_pretrained(cfg, _backbone_weights(pretrained))]
     if auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise UserError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config.')

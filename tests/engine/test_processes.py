@@ -21,7 +21,7 @@ SCRIPT = textwrap.dedent("""
 
     processes.join(Config(dict(launcher='pytorch', env_cfg=dict(dist_cfg=dict(backend='gloo')))))
     print(processes.first(lambda: {'copy': os.environ['RANK']}))
-    with errors_as_sentences(UserError):
+    with errors_as_sentences():
         processes.first(refuse)
 """)
 
