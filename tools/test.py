@@ -2,11 +2,11 @@
 
 import argparse
 
-from mmconvnext.checkpoints import CheckpointError
 from mmconvnext.engine import command_line
 from mmconvnext.engine.console import errors_as_sentences
 from mmconvnext.engine.prepare import configure_test, prepare
 from mmconvnext.engine.run import build_runner, evaluate
+from mmconvnext.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
@@ -49,7 +49,7 @@ def main() -> None:
         cfg = prepare(**command_line.for_prepare(args))
         configure_test(cfg, args.checkpoint, fuse=args.fuse, tta=args.tta, out=args.out, show_dir=args.show_dir)
         runner = build_runner(cfg)
-    with errors_as_sentences(CheckpointError):  # any other error from here on is no fault of the request
+    with errors_as_sentences(UserError):  # any other error from here on is no fault of the request
         evaluate(runner, results=args.out, pictures=args.show_dir)
 
 

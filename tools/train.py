@@ -2,11 +2,11 @@
 
 import argparse
 
-from mmconvnext.checkpoints import CheckpointError
 from mmconvnext.engine import command_line
 from mmconvnext.engine.console import errors_as_sentences
 from mmconvnext.engine.prepare import configure_training, prepare
 from mmconvnext.engine.run import build_trainer, train
+from mmconvnext.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:
@@ -53,7 +53,7 @@ def main() -> None:
         cfg = prepare(**command_line.for_prepare(args), amp=args.amp, seed=args.seed)
         configure_training(cfg, pretrained=args.pretrained, resume=args.resume, auto_scale_lr=args.auto_scale_lr)
         runner = build_trainer(cfg)
-    with errors_as_sentences(CheckpointError):  # any other error from here on is no fault of the request
+    with errors_as_sentences(UserError):  # any other error from here on is no fault of the request
         train(runner)
 
 

@@ -11,7 +11,9 @@ from mmengine.registry import DATASETS
 
 from mmconvnext.datasets.coco_content import check_coco, read_coco
 from mmconvnext.datasets.errors import DataError
+from mmconvnext.datasets.findings import Findings
 from mmconvnext.datasets.heads import check_heads, num_classes_options
+from mmconvnext.datasets.image_files import check_image_files, turns_by_exif
 from mmconvnext.datasets.label_maps import check_label_maps
 from mmconvnext.datasets.listing import is_remote
 from mmconvnext.engine.tree import walk
@@ -65,6 +67,7 @@ def check_data(cfg: Config, loaders: Sequence[str], segmentation: bool) -> None:
     _check_paths(cfg, sources, segmentation)
     if os.environ.get(RANKS.get(cfg.get('launcher', 'none'), ''), '0') != '0':
         return
+    findings = Findings()
     for source in sources:
         classes = source.dataset.metainfo.get('classes')
         if isinstance(classes, str):
@@ -74,13 +77,23 @@ def check_data(cfg: Config, loaders: Sequence[str], segmentation: bool) -> None:
                 'there is no such file.'
             )
         if segmentation and _loads_like(source.dataset, 'mmseg', 'BaseSegDataset', ('load_data_list',)):
-            check_label_maps(source.dataset, source.name, _pipeline_value(source.cfg, 'reduce_zero_label'))
+            check_label_maps(
+                findings,
+                source.dataset,
+                source.name,
+                _pipeline_value(source.cfg, 'reduce_zero_label'),
+                needs_maps=not _only_formats(cfg, source) or _loads_annotations(source.cfg),
+                turns=turns_by_exif(source.cfg.get('pipeline')),
+            )
         elif not segmentation and _loads_like(
             source.dataset, 'mmdet', 'CocoDataset', ('load_data_list', 'parse_data_info')
         ):
-            _check_coco(cfg, source, alone=sum(s.loader == source.loader for s in sources) == 1)
+            _check_coco(findings, cfg, source, alone=sum(s.loader == source.loader for s in sources) == 1)
         if classes is not None:
             check_heads(cfg.model, classes, source.name)
+    if table := findings.table():
+        print(f'the data:\n{table}', flush=True)
+    findings.refuse()
 
 
 def _sources(cfg: Config, loader: str) -> Iterator[Source]:
@@ -169,22 +182,41 @@ def _pipeline_value(node: ConfigDict, key: str) -> Any:
     return None
 
 
-def _check_coco(cfg: Config, source: Source, alone: bool) -> None:
+def _loads_annotations(node: ConfigDict) -> bool:
+    return any(transform.get('type') == 'LoadAnnotations' for transform in walk(node.get('pipeline')))
+
+
+def _only_formats(cfg: Config, source: Source) -> bool:
+    """Whether results of a source are only written, so that no truth is needed."""
+    evaluators = list(walk(cfg.get(source.loader.replace('_dataloader', '_evaluator'))))
+    return any(evaluator.get('format_only') for evaluator in evaluators)
+
+
+def _check_coco(findings: Findings, cfg: Config, source: Source, alone: bool) -> None:
     dataset = source.dataset
     if not dataset.ann_file:
         raise DataError(f'{source.name} has no ann_file; it must name a COCO annotation file.')
     if is_remote(dataset.ann_file, dataset.backend_args):
         return
     evaluators = list(walk(cfg.get(source.loader.replace('_dataloader', '_evaluator'))))
-    only_formats = any(evaluator.get('format_only') for evaluator in evaluators)
+    only_formats = _only_formats(cfg, source)
     evaluates_masks = any('segm' in (evaluator.get('metric') or ()) for evaluator in evaluators)
+    needs_masks = evaluates_masks or bool(_pipeline_value(source.cfg, 'with_mask'))
     images = check_coco(
         dataset,
         source.name,
-        needs_masks=evaluates_masks or bool(_pipeline_value(source.cfg, 'with_mask')),
+        needs_masks=needs_masks,
         needs_annotations=not only_formats,
         how_to_set_classes=lambda names: _how_to_set_classes(cfg, names),
     )
+    folder = dataset.data_prefix.get('img', '')
+    if not is_remote(folder, dataset.backend_args):
+        turns = turns_by_exif(source.cfg.get('pipeline'))
+        records = [
+            (os.path.join(folder, image['file_name']), image['width'], image['height'], f'images[{place}]')
+            for place, image in enumerate(read_coco(dataset.ann_file, not only_formats)['images'])
+        ]
+        check_image_files(findings, dataset.ann_file, source.name, records, turns=turns, masks=needs_masks)
     key, truth, backend_args = _evaluated(cfg, source.loader)
     if not truth or not alone or is_remote(truth, backend_args) or os.path.samefile(truth, dataset.ann_file):
         return
