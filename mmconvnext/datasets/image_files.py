@@ -143,7 +143,9 @@ def read_header(findings: Findings, listed: str, noun: str, path: str, turns: bo
     """
     try:
         with _any_size(), Image.open(path) as image:
-            stored, kind = image.size, image.format or ''
+            tags = getattr(image, 'tag_v2', {})  # of TIFF, whose size Pillow gives as turned
+            stored = (tags.get(256, image.width), tags.get(257, image.height))
+            kind = image.format or ''
             orientation = image.getexif().get(0x0112, 1)
     except Image.DecompressionBombError:
         return None
