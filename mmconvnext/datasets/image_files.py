@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import cv2
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mmconvnext.datasets.findings import Findings, Severity
@@ -158,7 +159,7 @@ def read_header(findings: Findings, listed: str, noun: str, path: str, turns: bo
         return None
     loaded = stored
     if turns and orientation in TURNED:
-        loaded = stored[::-1] if kind == 'JPEG' else _opencv_size(path)
+        loaded = stored[::-1] if kind == 'JPEG' else _opencv_size(path) or stored
     return Header(kind, stored, loaded, orientation)
 
 
@@ -272,12 +273,10 @@ def _starts_with(path: str, opening: bytes) -> bool:
         return file.read(len(opening)) == opening
 
 
-def _opencv_size(path: str) -> tuple[int, int]:
-    image = cv2.imread(path)
-    if image is None:
-        with Image.open(path) as header:
-            return header.size
-    return image.shape[1], image.shape[0]
+def _opencv_size(path: str) -> tuple[int, int] | None:
+    """The size in which mmcv's decoder gives an image; which formats it turns differs between versions of OpenCV."""
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    return None if image is None else (image.shape[1], image.shape[0])
 
 
 @contextmanager
