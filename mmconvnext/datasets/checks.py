@@ -14,6 +14,7 @@ from mmconvnext.datasets.coco.mending import Mends
 from mmconvnext.datasets.errors import DataError
 from mmconvnext.datasets.findings import Findings, Severity
 from mmconvnext.datasets.heads import check_heads, num_classes_options
+from mmconvnext.datasets.image_files import check_image_files, turns_by_exif
 from mmconvnext.datasets.label_maps import check_label_maps
 from mmconvnext.datasets.listing import is_remote
 from mmconvnext.engine.tree import walk
@@ -91,7 +92,14 @@ def check_data(cfg: Config, loaders: Sequence[str], segmentation: bool) -> Check
                 'there is no such file.'
             )
         if segmentation and _loads_like(source.dataset, 'mmseg', 'BaseSegDataset', ('load_data_list',)):
-            check_label_maps(source.dataset, source.name, _pipeline_value(source.cfg, 'reduce_zero_label'))
+            check_label_maps(
+                checked.findings,
+                source.dataset,
+                source.name,
+                _pipeline_value(source.cfg, 'reduce_zero_label'),
+                needs_maps=not _only_formats(cfg, source) or _loads_annotations(source.cfg),
+                turns=turns_by_exif(source.cfg.get('pipeline')),
+            )
         elif not segmentation and _loads_like(
             source.dataset, 'mmdet', 'CocoDataset', ('load_data_list', 'parse_data_info')
         ):
@@ -206,6 +214,16 @@ def _pipeline_value(node: ConfigDict, key: str) -> Any:
     return None
 
 
+def _loads_annotations(node: ConfigDict) -> bool:
+    return any(transform.get('type') == 'LoadAnnotations' for transform in walk(node.get('pipeline')))
+
+
+def _only_formats(cfg: Config, source: Source) -> bool:
+    """Whether results of a source are only written, so that no truth is needed."""
+    evaluators = list(walk(cfg.get(source.loader.replace('_dataloader', '_evaluator'))))
+    return any(evaluator.get('format_only') for evaluator in evaluators)
+
+
 def _check_coco(cfg: Config, sources: Sequence[Source], checked: CheckedData) -> None:
     """Checks each annotation file once, however many datasets and evaluators read it."""
     uses: dict[str, list[CocoUse]] = {}
@@ -226,9 +244,16 @@ def _check_coco(cfg: Config, sources: Sequence[Source], checked: CheckedData) ->
             uses.setdefault(os.path.abspath(truth), []).append(truth_use)
             if sum(s.loader == source.loader for s in sources) == 1:
                 truths.append((source, truth))
+    pipelines = {source.name: source.cfg.get('pipeline') for source in sources}
     files: dict[str, CheckedFile | None] = {}
     for path, of_file in uses.items():
         files[path] = check_coco(checked.findings, path, of_file)
+        if file := files[path]:
+            for use in of_file:
+                if use.name in file.images:
+                    masks = use.needs_masks or use.evaluates_masks
+                    turns = turns_by_exif(pipelines[use.name])
+                    check_image_files(checked.findings, path, use.name, file.images[use.name], turns=turns, masks=masks)
     checked.mends.update({path: file.mends for path, file in files.items() if file and file.mends})
     for source, truth in truths:
         read, evaluated = (files[os.path.abspath(path)] for path in (source.dataset.ann_file, truth))
@@ -246,7 +271,7 @@ def _check_coco(cfg: Config, sources: Sequence[Source], checked: CheckedData) ->
 
 def _coco_use(cfg: Config, source: Source, *, evaluates: bool) -> CocoUse:
     evaluators = list(walk(cfg.get(source.loader.replace('_dataloader', '_evaluator'))))
-    only_formats = any(evaluator.get('format_only') for evaluator in evaluators)
+    only_formats = _only_formats(cfg, source)
     evaluates = evaluates and bool(evaluators) and not only_formats
     return CocoUse(
         source.dataset,

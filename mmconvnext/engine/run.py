@@ -9,12 +9,14 @@ from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 from mmengine.registry import OPTIMIZERS
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch.utils.data import DataLoader
 
 from mmconvnext.checkpoints.errors import CheckpointError
 from mmconvnext.checkpoints.fit import fit_detector
 from mmconvnext.checkpoints.load import unwrap
 from mmconvnext.checkpoints.locate import locate
 from mmconvnext.checkpoints.read import read_file, tensors_in
+from mmconvnext.datasets.loading import name_unreadable_files
 from mmconvnext.engine import console, processes, report
 from mmconvnext.engine.prepare import latest_checkpoint
 from mmconvnext.engine.tree import look_up
@@ -38,6 +40,13 @@ class QuietRunner(Runner):
         logger = super().build_logger(*args, **kwargs)
         console.leave_listings_to_the_file(logger)
         return logger
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | dict, *args: Any, **kwargs: Any) -> DataLoader:
+        """Builds a data loader that names the file where one cannot be read. The config stays as it is."""
+        if isinstance(dataloader, dict):
+            dataloader = name_unreadable_files(dataloader)
+        return Runner.build_dataloader(dataloader, *args, **kwargs)
 
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Loads a detector or segmentor whose backbone may have the names of any dialect.

@@ -4,6 +4,7 @@ import os
 import pytest
 from mmengine.config import Config
 from mmengine.registry import DATASETS
+from PIL import Image
 
 from mmconvnext.datasets.errors import DataError
 from mmconvnext.datasets.findings import Severity
@@ -214,7 +215,9 @@ def test_box_of_another_form(rewrite, own_detection, refused, box):
     assert f'bbox {box!r}' in finding.examples[0]
 
 
-def test_every_image_below_the_least_size(rewrite, own_detection, complaint, check):
+def test_every_image_below_the_least_size(rewrite, own_coco, own_detection, complaint, check):
+    for path in (own_coco / 'train2017').iterdir():
+        Image.open(path).resize((31, 30)).save(path)
     rewrite(every('images', height=30, width=31))
     rewrite(every('annotations', bbox=[2, 2, 20, 20]))
     complaint(own_detection, 'below 32 pixels', '31x30', 'train_dataloader.dataset.filter_cfg.min_size=1')

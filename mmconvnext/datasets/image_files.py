@@ -1,0 +1,291 @@
+"""Checks image files: all by what the file system says of them, a sample by their headers."""
+
+import os
+import stat
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from mmconvnext.datasets.findings import Findings, Severity
+from mmconvnext.engine.tree import walk
+
+SAMPLE = 50  # images of a split whose headers are read, spread over it
+SMALLEST = 5  # further ones, the smallest in bytes for their pixels
+POINTER_LIMIT = 1024  # bytes; a Git LFS pointer is smaller by its specification
+POINTER = b'version https://git-lfs'
+TURNED = range(5, 9)  # values of the EXIF orientation by which width and height change places
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError)  # what Pillow raises for damaged files
+ENDINGS = {b'\xff\xd8\xff': b'\xff\xd9', b'\x89PNG\r\n\x1a\n': b'IEND\xaeB`\x82'}  # of JPEG and PNG, by their openings
+
+FileOfRecord = tuple[str, int | None, int | None, str]  # path, width and height in pixels, place of the record
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the first bytes of an image say.
+
+    Args:
+        format: As Pillow names it, such as ``JPEG``.
+        stored: (width, height) in pixels as stored.
+        loaded: (width, height) in pixels as it is loaded, turned as the EXIF orientation says if the loader does so.
+        orientation: The EXIF orientation, 1 to 8; 1 is upright.
+    """
+
+    format: str
+    stored: tuple[int, int]
+    loaded: tuple[int, int]
+    orientation: int
+
+
+def check_image_files(
+    findings: Findings,
+    file: str,
+    name: str,
+    images: Sequence[FileOfRecord],
+    *,
+    turns: bool = True,
+    masks: bool = True,
+) -> None:
+    """Checks the files of a split's images: each with a question to the file system, a sample by their headers.
+
+    Files that are absent are not this function's business; links that lead nowhere are.
+
+    Args:
+        findings: Where faults go.
+        file: What lists the images, an annotation file or a folder.
+        name: What the config calls the dataset.
+        images: Path, width, height and place (such as ``images[3]``) of each; sizes in pixels, None if not known.
+        turns: Whether the loader turns images as their EXIF orientation says; see :func:`turns_by_exif`.
+        masks: Whether masks are learnt or evaluated, which a wrong size spoils altogether.
+    """
+    listed = f'{file} ({name})'
+    sizes = check_files(findings, listed, 'images', [path for path, *_ in images])
+    sound = [image for image in images if image[0] in sizes]
+    undecided: list[str] = []  # places of images that EXIF turns by 180 degrees or mirrors
+    confirmed = False  # that the records speak of turned images
+    for path, width, height, place in _sample(sound, sizes):
+        header = read_header(findings, listed, 'images', path, turns)
+        if header is None or not width or not height:
+            continue
+        if header.loaded == (width, height):
+            confirmed |= header.loaded != header.stored
+            if turns and header.orientation in (2, 3, 4):
+                undecided.append(f'{place}, {path}')
+        else:
+            _add_size(findings, listed, header, (width, height), f'{place}, {path}', masks)
+    if undecided and not confirmed:
+        finding = findings.add(
+            'image-turned-unseen',
+            Severity.CHANGES,
+            listed,
+            'images that were opened have an EXIF orientation by which they are mirrored or turned by 180 degrees when '
+            'loaded, and their size does not tell whether the annotations are of the picture so turned',
+            'Compare boxes and pictures of these. If they do not match, save the pictures without the EXIF tag.',
+            count=len(undecided),
+        )
+        finding.examples = undecided[:3]
+
+
+def check_files(findings: Findings, listed: str, noun: str, paths: Iterable[str]) -> dict[str, int]:
+    """Asks the file system about each file: empty ones, Git LFS pointers, dead links, folders, ones without access.
+
+    Args:
+        findings: Where faults go.
+        listed: What lists the files.
+        noun: What they are, in the plural.
+        paths: The files. Those that are absent are passed over.
+
+    Returns:
+        The size in bytes of each file that is sound as far as can be told so.
+    """
+    files = list(dict.fromkeys(paths))
+    sizes: dict[str, int] = {}
+    again = 'Copy or download them again, or take them off the list.'
+    for path in files:
+        fault = None
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            if os.path.islink(path):
+                target = os.readlink(path)
+                fault = ('link', f'{noun} are links to nothing', again, f'{path} -> {target}')
+        except OSError as error:
+            fault = ('unreadable', f'{noun} cannot be read', again, f'{path}: {error.strerror}')
+        else:
+            if not stat.S_ISREG(status.st_mode):
+                fault = ('no-file', f'{noun} are folders or devices', 'Give the names of image files.', path)
+            elif status.st_size == 0:
+                fault = ('empty', f'{noun} are files of no bytes', again, path)
+            elif status.st_mode & 0o444 != 0o444 and not os.access(path, os.R_OK):
+                fault = ('unreadable', f'{noun} cannot be read', 'Give yourself the permission to read them.', path)
+            elif status.st_size < POINTER_LIMIT and _starts_with(path, POINTER):
+                fetch = 'Fetch what they stand for, in the folder of the repository: git lfs pull.'
+                fault = ('pointer', f'{noun} are Git LFS pointers, texts that stand for the file', fetch, path)
+            else:
+                sizes[path] = status.st_size
+        if fault:
+            kind, what, remedy, example = fault
+            kind = f'{noun.replace(" ", "-")}-{kind}'
+            findings.add(kind, Severity.REFUSES, listed, what, remedy, example=example, total=len(files))
+    return sizes
+
+
+def read_header(findings: Findings, listed: str, noun: str, path: str, turns: bool) -> Header | None:
+    """Reads the header of an image; what cannot be read as an image, or is cut off, is a finding that refuses.
+
+    Returns:
+        The header; None if it cannot be told, which for images of very many pixels is no fault.
+    """
+    try:
+        with _any_size(), Image.open(path) as image:
+            tags = getattr(image, 'tag_v2', {})  # of TIFF, whose size Pillow gives as turned
+            stored = (tags.get(256, image.width), tags.get(257, image.height))
+            kind = image.format or ''
+            orientation = image.getexif().get(0x0112, 1)
+    except Image.DecompressionBombError:
+        return None
+    except UNREADABLE as error:
+        said = 'it is no image' if isinstance(error, UnidentifiedImageError) else str(error)
+        _add_damage(findings, listed, noun, path, said)
+        return None
+    if damage := is_damaged(path):
+        _add_damage(findings, listed, noun, path, damage)
+        return None
+    loaded = stored
+    if turns and orientation in TURNED:
+        loaded = stored[::-1] if kind == 'JPEG' else _opencv_size(path) or stored
+    return Header(kind, stored, loaded, orientation)
+
+
+def why_unreadable(path: str) -> str | None:
+    """Decodes an image strictly; says why that fails, or returns None if it does not.
+
+    OpenCV fills what a cut file lacks with grey, and says so in a warning of its C library at most.
+    """
+    try:
+        with _any_size(), Image.open(path) as image:
+            image.load()
+    except UnidentifiedImageError:
+        return 'it is no image'
+    except Image.DecompressionBombError:
+        return None
+    except UNREADABLE as error:
+        return getattr(error, 'strerror', None) or str(error)
+    return None
+
+
+def is_damaged(path: str) -> str | None:
+    """Says why a JPEG or PNG file that was decoded is not whole; None if it is, or cannot be told.
+
+    Only files without the proper end are decoded a second time.
+    """
+    return None if _is_whole(path) else why_unreadable(path)
+
+
+def turns_by_exif(pipeline: Any) -> bool:
+    """Whether the ``LoadImageFromFile`` of a pipeline turns images as their EXIF orientation says, as mmcv does it."""
+    for transform in walk(pipeline):
+        if 'LoadImageFromFile' in str(transform.get('type')):
+            color = transform.get('color_type', 'color')
+            backend = transform.get('imdecode_backend', 'cv2')
+            return backend in ('cv2', 'pillow') and color != 'unchanged' and not color.endswith('ignore_orientation')
+    return True
+
+
+def _sample(images: Sequence[FileOfRecord], sizes: dict[str, int]) -> list[FileOfRecord]:
+    def bytes_per_pixel(image: FileOfRecord) -> float:
+        path, width, height, _ = image
+        return sizes[path] / ((width or 1) * (height or 1))
+
+    step = max(1, -(-len(images) // SAMPLE))
+    chosen = [*images[::step], *sorted(images, key=bytes_per_pixel)[:SMALLEST]]
+    return list({image[0]: image for image in chosen}.values())
+
+
+def _add_size(
+    findings: Findings, listed: str, header: Header, record: tuple[int, int], example: str, masks: bool
+) -> None:
+    pair = f'{example}: {_size(record)} in the file, {_size(header.loaded)} as loaded'
+    if header.stored == record:
+        findings.add(
+            'image-size-exif',
+            Severity.REFUSES,
+            listed,
+            'images that were opened have the EXIF orientation of a camera held sideways, by which they are turned '
+            'when loaded, while the annotations are of the picture as stored, so that boxes and masks lie elsewhere '
+            'than the objects',
+            'Save the images without the EXIF tag, or load them as stored: '
+            "dict(type='LoadImageFromFile', color_type='color_ignore_orientation') in every pipeline.",
+            example=f'{pair} (EXIF orientation {header.orientation})',
+        )
+        return
+    exchanged = header.loaded == record[::-1]
+    findings.add(
+        'image-size-exchanged' if exchanged else 'image-size',
+        Severity.REFUSES if masks else Severity.CHANGES,
+        listed,
+        'images that were opened have width and height exchanged in the file'
+        if exchanged
+        else 'images that were opened have another size than the file says',
+        (
+            'Masks are evaluated in the size of the file, so that even a perfect one counts for nothing. '
+            if masks
+            else ''
+        )
+        + 'Boxes beyond that size are left out. '
+        + (
+            'Exchange the two in the file.'
+            if exchanged
+            else 'If the images were resized, multiply the annotations likewise; then correct width and height.'
+        ),
+        example=pair,
+    )
+
+
+def _add_damage(findings: Findings, listed: str, noun: str, path: str, why: str) -> None:
+    findings.add(
+        f'{noun.replace(" ", "-")}-damaged',
+        Severity.REFUSES,
+        listed,
+        f'{noun} that were opened cannot be read',
+        'Copy or download them again, or take them off the list.',
+        example=f'{path}: {why}',
+    )
+
+
+def _is_whole(path: str) -> bool:
+    """Whether a file ends as its format does; True for formats of which that cannot be told."""
+    with open(path, 'rb') as file:
+        start = file.read(8)
+        ending = next((end for opening, end in ENDINGS.items() if start.startswith(opening)), b'')
+        file.seek(-min(len(ending), file.seek(0, os.SEEK_END)), os.SEEK_END)
+        return file.read() == ending
+
+
+def _starts_with(path: str, opening: bytes) -> bool:
+    with open(path, 'rb') as file:
+        return file.read(len(opening)) == opening
+
+
+def _opencv_size(path: str) -> tuple[int, int] | None:
+    """The size in which mmcv's decoder gives an image; which formats it turns differs between versions of OpenCV."""
+    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    return None if image is None else (image.shape[1], image.shape[0])
+
+
+@contextmanager
+def _any_size() -> Iterator[None]:
+    """Silences Pillow's warning of images of many pixels, which satellite images are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+        yield
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f'{size[0]}x{size[1]}'
