@@ -6,6 +6,7 @@ _base_ = [
     '../_base_/schedules/adamw_3x.py',
     '../_base_/detection_runtime.py',
 ]
+custom_imports = dict(imports=['mmconvnext', 'mmconvnext.detectors'])
 
 # Ours: the larger set, as DINO's Swin-L starts from it
 model = dict(backbone=dict(init_cfg=dict(type='ConvNeXtPretrained', checkpoint='convnext_tiny.in22k')))

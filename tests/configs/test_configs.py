@@ -22,7 +22,7 @@ MODELS = dict(
     cascade='CascadeRCNN',
     faster='FasterRCNN',
     retinanet='RetinaNet',
-    dino='DINO',
+    dino='PaperDINO',
     upernet='EncoderDecoder',
 )
 
@@ -53,7 +53,8 @@ def test_config_is_what_its_name_says(path):
         weights.data == 'ImageNet-22k' and 'dino_' not in path.stem,
         'DINOv3' in weights.data,
     )
-    assert cfg.custom_imports.imports == ['mmconvnext']
+    needed = ['mmconvnext', *(['mmconvnext.detectors'] if cfg.model.type == 'PaperDINO' else [])]
+    assert cfg.custom_imports == dict(imports=needed, allow_failed_imports=False)
     # 8 GPUs x 2 images
     assert cfg.train_dataloader.batch_size * 8 == cfg.auto_scale_lr.base_batch_size == 16
 

@@ -1,3 +1,4 @@
+import importlib
 import re
 
 import pytest
@@ -17,11 +18,18 @@ class Detector(nn.Module):
         self.head = nn.Linear(4, 2)
 
 
-def build(model, decay_type='layer_wise', decay_rate=2.0 / 4, lr=1.0, **paramwise):
+def build(
+    model,
+    decay_type='layer_wise',
+    decay_rate=2.0 / 4,
+    lr=1.0,
+    constructor='LayerDecayOptimWrapperConstructor',
+    **paramwise,
+):
     cfg = dict(
         type='OptimWrapper',
         optimizer=dict(type='AdamW', lr=lr, weight_decay=0.05),
-        constructor='LayerDecayOptimWrapperConstructor',
+        constructor=constructor,
         paramwise_cfg=dict(decay_rate=decay_rate, decay_type=decay_type, **paramwise),
     )
     return build_optim_wrapper(model, cfg)
@@ -172,6 +180,19 @@ def test_official_name_in_this_packages_scope(toy):
     constructor = OPTIM_WRAPPER_CONSTRUCTORS.get('mmconvnext.LearningRateDecayOptimizerConstructor')
     assert constructor.__name__ == 'LayerDecayOptimWrapperConstructor'
     assert MODELS.get('mmconvnext.ConvNeXt') is ConvNeXt
+
+
+@pytest.mark.parametrize('package', ['mmdet', 'mmseg'])
+@pytest.mark.parametrize('decay_type', ['layer_wise', 'stage_wise'])
+@pytest.mark.parametrize('version', [1, 2])
+def test_the_constructors_of_openmmlabs_configs_give_this_backbone_the_same(toy, package, decay_type, version):
+    importlib.import_module(f'{package}.engine')  # registers it
+    model = Detector(arch=toy, version=version)
+    ours = build(model, decay_type, decay_rate=0.9)
+    constructor = f'{package}.LearningRateDecayOptimizerConstructor'
+    theirs = build(model, decay_type, decay_rate=0.9, num_layers=5, constructor=constructor)
+    for key in ('lr', 'weight_decay'):
+        assert by_name(model, ours, key) == pytest.approx(by_name(model, theirs, key), rel=1e-12)
 
 
 def test_log_has_a_line_for_each_layer(toy, capsys):

@@ -1,6 +1,7 @@
-# DINO, arXiv 2203.03605, with four scales: strides 8, 16, 32 of the backbone, and 64
+# DINO, arXiv 2203.03605, with four scales: strides 8, 16, 32 of the backbone, and 64. A config with this base imports
+# mmconvnext.detectors
 model = dict(
-    type='DINO',
+    type='PaperDINO',  # MMDetection's DINO is another network in onedl-mmdetection than in the paper and mmdet 3.3
     num_queries=900,
     with_box_refine=True,
     as_two_stage=True,
