@@ -83,6 +83,16 @@ def refuse_unknown(unknown: Mapping[str, Any], version: object) -> None:
         raise UserError(f'ConvNeXt has no argument {name!r}{hint}. Its arguments are {NAMES}.', argument=name)
 
 
+def refuse_frozen_stages_of_mmpretrain(frozen_stages: object) -> None:
+    """Refuses 0 beside arguments of MMPretrain's ConvNeXt, which freezes nothing there and the stem here."""
+    if as_integer(frozen_stages) == 0:
+        raise UserError(
+            "frozen_stages=0 freezes nothing in MMPretrain's ConvNeXt, whose arguments this config has, and the stem "
+            'here. Write frozen_stages=-1 for nothing; for the stem, leave out the arguments of MMPretrain.',
+            argument='frozen_stages',
+        )
+
+
 def resolve_version(version: object) -> int:
     """Returns 1 or 2."""
     resolved = as_integer(version)

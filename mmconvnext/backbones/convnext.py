@@ -19,7 +19,7 @@ from mmconvnext.backbones import arguments
 from mmconvnext.backbones.layers import GRN, DropPath, LayerNorm2d
 from mmconvnext.backbones.sizes import resolve_arch
 from mmconvnext.errors import UserError
-from mmconvnext.kernels.choice import contexts_of_recomputation, memory, runs_fused, runs_triton
+from mmconvnext.kernels.choice import check_environment, contexts_of_recomputation, memory, runs_fused, runs_triton
 from mmconvnext.kernels.cpu import block as cpu
 from mmconvnext.kernels.deploy import Deployed
 from mmconvnext.kernels.tensors import BlockTensors
@@ -140,7 +140,10 @@ class ConvNeXt(BaseModule):
         init_cfg: dict | list[dict] | None = None,
         **unknown: Any,
     ) -> None:
+        check_environment()
         arguments.refuse_unknown(unknown, version)
+        if unknown:
+            arguments.refuse_frozen_stages_of_mmpretrain(frozen_stages)
         super().__init__(init_cfg=arguments.resolve_init_cfg(init_cfg))
         self.arch = resolve_arch(arch)
         self.version = arguments.resolve_version(version)

@@ -34,13 +34,6 @@ GRID = 65535
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
 
 
-def _of_environment(variable: str, default: str, allowed: tuple[str, ...]) -> str:
-    value = os.environ.get(variable, default)
-    if value not in allowed:
-        raise UserError(f'{variable}={value!r} must be one of {", ".join(allowed)}.')
-    return value
-
-
 def _has_triton() -> bool:
     try:
         version = importlib.metadata.version('triton')
@@ -59,10 +52,20 @@ class Choice(NamedTuple):
     memory: str
 
 
-OF_THE_PROCESS = Choice(
-    _of_environment('MMCONVNEXT_KERNELS', 'auto', PATHS), _of_environment('MMCONVNEXT_MEMORY', 'balanced', MEMORY)
-)
+OF_THE_PROCESS = Choice(os.environ.get('MMCONVNEXT_KERNELS', 'auto'), os.environ.get('MMCONVNEXT_MEMORY', 'balanced'))
 _CHOICE = ContextVar('choice', default=OF_THE_PROCESS)  # each thread has its own
+
+
+def check_environment() -> None:
+    """Checks the environment's choice. An import has no place for errors of the user's, so every backbone asks.
+
+    Raises:
+        UserError: If a variable has a value that is unknown.
+    """
+    allowed = dict(MMCONVNEXT_KERNELS=PATHS, MMCONVNEXT_MEMORY=MEMORY)
+    for (variable, values), value in zip(allowed.items(), OF_THE_PROCESS):
+        if value not in values:
+            raise UserError(f'{variable}={value!r} must be one of {", ".join(values)}.', variable=variable)
 
 
 @contextmanager

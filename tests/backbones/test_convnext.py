@@ -422,6 +422,14 @@ def test_use_grn_is_version_2(toy):
         ConvNeXt(toy, version=2, use_grn=False)
 
 
+def test_frozen_stages_0_of_mmpretrain_does_not_freeze_the_stem_in_silence(toy):
+    ConvNeXt(toy, frozen_stages=0)
+    ConvNeXt(toy, frozen_stages=1, gap_before_final_norm=False)
+    with pytest.raises(UserError) as error:
+        ConvNeXt(toy, frozen_stages=0, gap_before_final_norm=False)
+    assert error.value.facts['argument'] == 'frozen_stages'
+
+
 def test_channels_of_mmpretrain_are_widths(toy):
     with pytest.raises(UserError, match='widths here'):
         ConvNeXt(dict(depths=toy['depths'], channels=toy['widths']))

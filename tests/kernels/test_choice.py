@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mmconvnext import kernels
-from mmconvnext.backbones.convnext import Block, Stage
+from mmconvnext.backbones.convnext import Block, ConvNeXt, Stage
 from mmconvnext.errors import UserError
 from mmconvnext.kernels import choice
 from mmconvnext.kernels.cpu import block as cpu
@@ -67,3 +67,14 @@ def test_a_choice_ends_with_its_block_of_code():
     assert kernels.choice.memory() == 'balanced'
     with pytest.raises(UserError, match='fastest'), kernels.use('auto', 'fastest'):
         pass
+
+
+@pytest.mark.parametrize(
+    ('environment', 'variable'),
+    [(('fastest', 'balanced'), 'MMCONVNEXT_KERNELS'), (('auto', 'none'), 'MMCONVNEXT_MEMORY')],
+)
+def test_a_wrong_choice_of_the_environment_is_the_users_error(monkeypatch, toy, environment, variable):
+    monkeypatch.setattr(choice, 'OF_THE_PROCESS', choice.Choice(*environment))
+    with pytest.raises(UserError) as error:
+        ConvNeXt(toy)
+    assert error.value.facts['variable'] == variable

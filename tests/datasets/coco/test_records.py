@@ -2,6 +2,7 @@
 
 import pytest
 from mmengine.registry import DATASETS
+from PIL import Image
 
 from mmconvnext.datasets.errors import DataError
 from mmconvnext.datasets.findings import Severity
@@ -161,9 +162,11 @@ def test_few_boxes_that_leave_their_image(rewrite, own_detection, check):
     assert (finding.kind, finding.count, finding.severity) == ('boxes-leaving', 1, Severity.HARMLESS)
 
 
-def test_images_below_the_least_size_and_without_annotations(rewrite, own_detection, check):
+def test_images_below_the_least_size_and_without_annotations(rewrite, own_detection, check, own_coco):
     rewrite(one('images', 0, height=30))
-    rewrite(lambda c: c['images'].append(dict(c['images'][1], id=5, file_name='train_0.jpg')))
+    Image.open(own_coco / 'train2017/train_0.jpg').crop((0, 0, 96, 30)).save(own_coco / 'train2017/small.jpg')
+    rewrite(one('images', 0, file_name='small.jpg'))
+    rewrite(lambda c: c['images'].append(dict(c['images'][1], id=5)))
     found = {finding.kind: (finding.count, finding.total) for finding in check(own_detection).findings}
     assert found.pop('images-of-one-file') == (1, 2)
     assert found.pop('boxes-leaving') if 'boxes-leaving' in found else True
