@@ -11,6 +11,15 @@ warnings.filterwarnings('ignore', 'faster_coco_eval is not installed')
 
 from mmconvnext.engine.deploy import DeployHook
 from mmconvnext.engine.progress import ProgressBarHook
-from mmconvnext.engine.report import FinishedFileHook, ResultPicturesHook
+from mmconvnext.engine.report import ResultPicturesHook
+from mmconvnext.engine.result_files import FinishedFileHook, LabelMapsHook
+from mmconvnext.engine.zero_loss import ZeroLossHook
 
-__all__ = ['DeployHook', 'FinishedFileHook', 'ProgressBarHook', 'ResultPicturesHook']
+__all__ = [
+    'DeployHook',
+    'FinishedFileHook',
+    'LabelMapsHook',
+    'ProgressBarHook',
+    'ResultPicturesHook',
+    'ZeroLossHook',
+]

@@ -16,6 +16,7 @@ from mmconvnext.datasets.coco.mending import write_copy
 from mmconvnext.engine import config, machine, processes
 from mmconvnext.engine.console import building
 from mmconvnext.engine.follow import check_weights
+from mmconvnext.engine.metric_names import check_monitored
 from mmconvnext.engine.scale_down import scale_down
 from mmconvnext.errors import UserError
 
@@ -87,7 +88,9 @@ def configure_training(
     """
     loaders = [name for name in ('train_dataloader', 'val_dataloader') if cfg.get(name)]
     _check_data(cfg, loaders)
+    check_monitored(cfg)
     _make_folder('the work directory', cfg.work_dir)
+    config.add_hook(cfg, type='ZeroLossHook')
     load_from = cfg.get('load_from')
     if cfg.get('resume') and resume is None:  # by --cfg-options, as MMEngine has it
         resume = load_from or 'auto'
@@ -203,11 +206,8 @@ def _copies(cfg: Config, loaders: Sequence[str]) -> dict[str, str]:
 def _write_label_maps(cfg: Config, out: str) -> None:
     if Path(out).suffix in ('.pkl', '.pickle', '.json'):
         raise UserError(f'--out {out}: a segmentor writes a label map for each image, so give the name of a folder.')
-    evaluators = [evaluator for evaluator in _evaluators(cfg) if evaluator.type == 'IoUMetric']
-    if not evaluators:
-        raise UserError(f'--out {out}: label maps are written by IoUMetric, which is no test_evaluator of the config.')
     _make_folder('--out', out)
-    evaluators[0].output_dir = out
+    config.add_hook(cfg, type='LabelMapsHook', folder=out)
 
 
 def _write_detections(cfg: Config, out: Path) -> None:

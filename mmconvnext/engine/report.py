@@ -11,34 +11,44 @@ import mmcv
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
 
+from mmconvnext.engine.result_files import result_names
+
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 
 COCO_COLUMNS = {'AP': '', 'AP50': '_50', 'AP75': '_75', 'AP small': '_s', 'AP medium': '_m', 'AP large': '_l'}
+IOU_COLUMNS = ('mIoU', 'mAcc', 'aAcc', 'mDice', 'mFscore', 'mPrecision', 'mRecall')  # in percent
+NO_METRICS = ('step', 'time', 'data_time')  # which MMEngine logs beside them
 SCORE_THRESHOLD = 0.5  # of a detection that is drawn
 PICTURE_SIDE = 400  # pixels; below it, the visualizer's labels would cover the objects
 
 
-def metrics_table(metrics: Mapping[str, float]) -> str:
-    """Text table of COCO's AP for boxes and masks, or of mIoU, aAcc and mAcc, from an evaluator's metrics.
+def metrics_table(metrics: Mapping[str, Any]) -> str:
+    """Text table of an evaluator's metrics, each as its evaluator gives it.
 
-    COCO's are fractions of 1, MMSegmentation's percent, each as its evaluator gives them; a dash where the data has no
-    object of that size.
+    COCO's AP of boxes and masks has a row each, with a dash where the data has no object of that size. All others stand
+    beside each other by their names: MMSegmentation's mIoU, mDice and so on in percent, recall of proposals and
+    Pascal VOC's AP as fractions of 1.
     """
-    if 'mIoU' in metrics:
-        names = ('mIoU', 'mAcc', 'aAcc')
-        return '  '.join(f'{n:>8}' for n in names) + '\n' + '  '.join(f'{metrics[n]:8.2f}' for n in names)
-    lines = ['      ' + ''.join(f'{name:>11}' for name in COCO_COLUMNS)]
+    lines = []
+    rest = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
     for row, prefix in (('box', 'coco/bbox_mAP'), ('mask', 'coco/segm_mAP')):
         if prefix in metrics:
-            values = [metrics[prefix + suffix] for suffix in COCO_COLUMNS.values()]
+            values = [rest.pop(prefix + suffix, -1) for suffix in COCO_COLUMNS.values()]
             lines.append(f'{row:<6}' + ''.join(f'{v:11.3f}' if v >= 0 else f'{"-":>11}' for v in values))
+    if lines:
+        lines.insert(0, '      ' + ''.join(f'{name:>11}' for name in COCO_COLUMNS))
+    names = sorted((name for name in rest if name not in NO_METRICS), key=lambda name: (*IOU_COLUMNS, name).index(name))
+    if names:
+        shown = {name.rpartition('/')[2]: f'{rest[name]:.{2 if name in IOU_COLUMNS else 3}f}' for name in names}
+        width = max(8, *map(len, shown))
+        lines.append('  '.join(f'{name:>{width}}' for name in shown))
+        lines.append('  '.join(f'{value:>{width}}' for value in shown.values()))
     return '\n'.join(lines)
 
 
@@ -81,6 +91,9 @@ def draw_curves(train: list[dict], val: list[dict], path: Path) -> None:
         'mIoU': 'mIoU',
         'aAcc': 'aAcc',
     }
+    found = {key for record in val for key, value in record.items() if isinstance(value, int | float)}
+    if not found & wanted.keys():  # of another evaluator
+        wanted = {key: key.rpartition('/')[2] for key in sorted(found.difference(NO_METRICS))}
     for key, label in wanted.items():
         points = [(i + 1, r[key]) for i, r in enumerate(val) if key in r]
         if points:
@@ -97,6 +110,7 @@ def draw_curves(train: list[dict], val: list[dict], path: Path) -> None:
 
 def draw_result(visualizer: Any, data_sample: Any, path: Path) -> None:
     """Saves one image with its ground truth on the left and the model's result on the right; a small one enlarged."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     image = mmcv.imread(data_sample.img_path, channel_order='rgb')
     times = -(-PICTURE_SIDE // min(image.shape[:2]))
     image = image.repeat(times, 0).repeat(times, 1)
@@ -129,12 +143,12 @@ def draw_results(runner: Runner, folder: Path, count: int) -> list[Path]:
     runner.model.eval()
     dataset = runner.val_dataloader.dataset
     runner.visualizer.dataset_meta = dataset.metainfo
-    folder.mkdir(parents=True, exist_ok=True)
+    names = result_names(dataset)
     paths = []
     for index in range(min(count, len(dataset))):
         with torch.no_grad():
             (data_sample,) = runner.model.val_step(pseudo_collate([dataset[index]]))
-        paths.append(folder / f'{Path(data_sample.img_path).stem}.png')
+        paths.append(folder / f'{names.of(data_sample.img_path)}.png')
         draw_result(runner.visualizer, data_sample, paths[-1])
     return paths
 
@@ -151,29 +165,11 @@ class ResultPicturesHook(Hook):
         self.folder = Path(folder)
 
     def before_test(self, runner: Runner) -> None:
-        """Makes the folder, and gives the visualizer the names and colours of the classes."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Looks up the names of all images, and gives the visualizer the names and colours of the classes."""
+        self.names = result_names(runner.test_dataloader.dataset)
         runner.visualizer.dataset_meta = runner.test_dataloader.dataset.metainfo
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Draws the batch's images."""
         for data_sample in outputs:
-            draw_result(runner.visualizer, data_sample, self.folder / f'{Path(data_sample.img_path).stem}.png')
-
-
-@HOOKS.register_module()
-class FinishedFileHook(Hook):
-    """Gives a file of test results its name once it is whole, so that one from before is never half-overwritten.
-
-    Args:
-        unfinished: The name under which it is written.
-        finished: The name that it gets.
-    """
-
-    def __init__(self, unfinished: str, finished: str) -> None:
-        self.unfinished, self.finished = unfinished, finished
-
-    @master_only
-    def after_test(self, runner: Runner) -> None:
-        """Renames the file."""
-        Path(self.unfinished).replace(self.finished)
+            draw_result(runner.visualizer, data_sample, self.folder / f'{self.names.of(data_sample.img_path)}.png')

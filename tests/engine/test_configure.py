@@ -186,14 +186,11 @@ def test_out_of_the_wrong_kind(make, checkpoint, tmp_path, kind, out, words):
         configure_test(make(kind), checkpoint, out=str(tmp_path / out))
 
 
-def test_out_of_a_config_with_several_evaluators(make, checkpoint, tmp_path):
+def test_label_maps_need_no_evaluator_of_a_kind(make, checkpoint, tmp_path):
     cfg = make('segmentor')
-    cfg.test_evaluator = [ConfigDict(type='Other'), cfg.test_evaluator]
-    configure_test(cfg, checkpoint, out=str(tmp_path / 'maps'))
-    assert [evaluator.get('output_dir') for evaluator in cfg.test_evaluator] == [None, str(tmp_path / 'maps')]
     cfg.test_evaluator = [ConfigDict(type='Other')]
-    with pytest.raises(ValueError, match='written by IoUMetric'):
-        configure_test(cfg, checkpoint, out=str(tmp_path / 'maps'))
+    configure_test(cfg, checkpoint, out=str(tmp_path / 'maps'))
+    assert cfg.run_hooks[-1] == dict(type='LabelMapsHook', folder=str(tmp_path / 'maps'))
 
 
 def test_show_dir_that_is_a_file(make, checkpoint):

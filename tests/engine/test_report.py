@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import matplotlib.image
 import mmcv
 import numpy as np
+import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
@@ -29,6 +30,22 @@ def test_miou_table():
     table = report.metrics_table(dict(mIoU=61.25, mAcc=70.0, aAcc=90.5)).splitlines()
     assert table[0].split() == ['mIoU', 'mAcc', 'aAcc']
     assert table[1].split() == ['61.25', '70.00', '90.50']
+
+
+@pytest.mark.parametrize(
+    ('metrics', 'names', 'values'),
+    [
+        (dict(aAcc=90.0, mDice=61.25, mAcc=70.0), 'mAcc aAcc mDice', '70.00 90.00 61.25'),
+        ({'coco/AR@100': 0.5, 'coco/AR@300': 0.625, 'time': 0.1, 'step': 3}, 'AR@100 AR@300', '0.500 0.625'),
+        ({'pascal_voc/mAP': 0.25, 'pascal_voc/AP50': 0.25}, 'AP50 mAP', '0.250 0.250'),
+        ({'mine/copy': '0.1 0.2', 'mine/score': 3}, 'score', '3.000'),
+        (dict(coco='nothing'), '', ''),
+    ],
+)
+def test_metrics_of_other_evaluators_are_shown_by_their_names(metrics, names, values):
+    """The table had the columns AP AP50 ..., and no row."""
+    lines = report.metrics_table(metrics).splitlines() or ['', '']
+    assert [sorted(line.split()) for line in lines] == [sorted(names.split()), sorted(values.split())]
 
 
 def test_curves_are_drawn(tmp_path):
@@ -146,14 +163,3 @@ def test_images_without_ground_truth_are_drawn(tmp_path):
         visualizer.dataset_meta = meta
         report.draw_result(visualizer, sample, tmp_path / 'drawn.png')
         assert mmcv.imread(str(tmp_path / 'drawn.png'))[:, -96 * 7 :].any()
-
-
-def test_a_file_of_results_is_replaced_only_when_the_new_one_is_whole(tmp_path):
-    unfinished, finished = tmp_path / 'x.unfinished.pkl', tmp_path / 'x.pkl'
-    finished.write_text('old')
-    hook = report.FinishedFileHook(str(unfinished), str(finished))
-    unfinished.write_text('new')
-    assert finished.read_text() == 'old'
-    hook.after_test(None)
-    assert finished.read_text() == 'new'
-    assert not unfinished.exists()
