@@ -124,6 +124,9 @@ def _check_forms(cfg: Config) -> None:
     forms: list[tuple[str, Any, type | UnionType, str]] = [
         (key, cfg.get(key), ConfigDict | None, 'a dictionary') for key in DICTIONARIES
     ]
+    forms.append(('custom_hooks', cfg.get('custom_hooks'), list | tuple | None, 'a list'))
+    schedules = ConfigDict | list | tuple | None
+    forms.append(('param_scheduler', cfg.get('param_scheduler'), schedules, 'a dictionary, or a list of them'))
     neck = cfg.model.get('neck')
     forms.append(('model.neck', neck, ConfigDict | list | tuple | None, 'a dictionary, or a list of them'))
     for index, part in enumerate(neck if isinstance(neck, list | tuple) else ()):

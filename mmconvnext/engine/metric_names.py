@@ -5,6 +5,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from mmconvnext.engine.tree import look_up
 from mmconvnext.errors import UserError
 
 # Of MMSegmentation's IoUMetric, beside aAcc
@@ -67,7 +68,7 @@ def _names(evaluator: Mapping[str, Any]) -> list[str] | None:
 
 def _monitored(cfg: Config) -> Iterator[tuple[str, str]]:
     """What decides by a metric, with the metric."""
-    save_best = (cfg.get('default_hooks') or {}).get('checkpoint', {}).get('save_best')
+    save_best = look_up(cfg, ('default_hooks', 'checkpoint', 'save_best'))
     for metric in [save_best] if isinstance(save_best, str) else save_best or ():
         if metric != 'auto':
             yield 'default_hooks.checkpoint.save_best', metric

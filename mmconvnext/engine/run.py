@@ -103,8 +103,6 @@ def build_runner(cfg: Config) -> QuietRunner:
     """
     _check_seed(cfg)
     processes.join(cfg)
-    if not isinstance(cfg.get('custom_hooks'), list | tuple | None):
-        raise UserError(f'custom_hooks is {cfg.custom_hooks!r}; it must be a list.')
     with console.building('the model, or the hooks and log around it'):
         runner = QuietRunner.from_cfg(cfg)
         for hook in cfg.run_hooks:

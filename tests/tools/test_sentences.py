@@ -94,6 +94,7 @@ def test_training(sentence, folder, arguments, words):
         ('model.neck.in_channels=5', 'AssertionError: assert isinstance(in_channels, list) in fpn.py'),
         ('model.neck=3', 'model.neck is 3; it must be a dictionary'),
         ('custom_hooks=3', 'custom_hooks is 3; it must be a list'),
+        ('param_scheduler=3', 'param_scheduler is 3; it must be a dictionary, or a list of them'),
         ('env_cfg=3', 'env_cfg is 3; it must be a dictionary'),
         ('model.backbone.arch=dict(depths=(1,1),widths=(1,1))', 'A dictionary is written'),
         ("model.backbone.arch={'depths':(1,1)}", 'must hold one positive integer'),
