@@ -4,11 +4,16 @@ import argparse
 import json
 import os
 import re
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks import timing
 
 SMALLEST = 32  # pixels, of the backbone's input
+# What figures of one file have in common; docs/speed.md says it once, above them
+SETTING = ('processor', 'threads', 'instructions', 'python', 'gpu', 'driver', 'torch', 'cudnn', 'triton')
 
 
 def size(text: str) -> tuple[int, int]:
@@ -45,3 +50,29 @@ def results(text: str) -> Path:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise argparse.ArgumentTypeError(f'{text} cannot be written: {folder} is no folder that can be written to')
     return path
+
+
+def check_setting(out: Path | None, facts: Mapping[str, Any]) -> None:
+    """Ends the program if a file of results holds figures of another machine or of other versions.
+
+    Args:
+        out: From :func:`results`; None where nothing is written.
+        facts: Of this machine, as they will stand beside the figures.
+    """
+    for result in json.loads(out.read_text(encoding='utf-8')) if out and out.is_file() else ():
+        other = result.get('machine', {})
+        for name in SETTING:
+            if other.get(name) != facts.get(name):
+                sys.exit(
+                    f'error: --out {out} holds figures of another setting ({name} {other.get(name)}; here it is '
+                    f'{facts.get(name)}). Each has a file of its own, so give another name.'
+                )
+
+
+def check_memory() -> None:
+    """Ends the program if the system cannot say how much memory a process takes at its peak."""
+    if not os.access(timing.MEMORY_RESET, os.W_OK):
+        sys.exit(
+            f'error: --memory needs {timing.MEMORY_RESET}, which only Linux has, and which cannot be written to here. '
+            'Leave --memory out.'
+        )

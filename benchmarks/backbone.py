@@ -56,7 +56,10 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     if args.compile and not shutil.which('g++'):
         sys.exit('error: --compile needs g++, which torch.compile calls on the CPU.')
+    if args.memory:
+        arguments.check_memory()
     machine = timing.machine()
+    arguments.check_setting(args.out, machine)
     print(', '.join(f'{key} {value}' for key, value in machine.items()))
     for mode in args.modes:
         for size in args.sizes:

@@ -65,6 +65,7 @@ def main() -> None:
     if args.device == 'cuda' and not torch.cuda.is_available():
         sys.exit('error: --device cuda needs a GPU that PyTorch can use.')
     facts = timing.machine() if args.device == 'cpu' else gpu.machine()
+    arguments.check_setting(args.out, facts)
     print(', '.join(f'{key} {value}' for key, value in facts.items()))
     for mode in args.modes:
         result = measure(args, mode)

@@ -92,6 +92,7 @@ def main() -> None:
     torch._dynamo.config.recompile_limit = 64
     torch._dynamo.config.fail_on_recompile_limit_hit = True
     here = machine()
+    arguments.check_setting(args.out, here)
     print(', '.join(f'{key} {value}' for key, value in here.items()))
     for mode in args.modes:
         for size in args.sizes:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+MEMORY_RESET = Path('/proc/self/clear_refs')
 IDENTITY = ('model', 'mode', 'dtype', 'input')  # what a result is of
 
 
@@ -77,7 +78,7 @@ def _measure(sender: Any, target: Callable[..., None], args: tuple) -> None:
     before = []
 
     def ready() -> None:
-        Path('/proc/self/clear_refs').write_text('5')  # the peak starts again from here
+        MEMORY_RESET.write_text('5')  # the peak starts again from here
         before.append(_status('VmRSS'))
 
     target(*args, ready)

@@ -8,9 +8,9 @@ import os
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 from mmconvnext.engine import command_line
-from mmconvnext.engine.console import errors_as_sentences
+from mmconvnext.engine.console import errors_as_sentences, leave_out_foreign_warnings
 from mmconvnext.engine.prepare import configure_test, prepare
-from mmconvnext.engine.run import build_runner, evaluate
+from mmconvnext.engine.run import build_tester, evaluate
 
 
 def parse_args() -> argparse.Namespace:
@@ -49,10 +49,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Prepares the config and evaluates."""
     args = parse_args()
+    leave_out_foreign_warnings()
     with errors_as_sentences():
         cfg = prepare(**command_line.for_prepare(args))
         configure_test(cfg, args.checkpoint, fuse=args.fuse, tta=args.tta, out=args.out, show_dir=args.show_dir)
-        runner = build_runner(cfg)
+        runner = build_tester(cfg)
         evaluate(runner, results=args.out, pictures=args.show_dir)
 
 

@@ -8,7 +8,7 @@ import os
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 from mmconvnext.engine import command_line
-from mmconvnext.engine.console import errors_as_sentences
+from mmconvnext.engine.console import errors_as_sentences, leave_out_foreign_warnings
 from mmconvnext.engine.prepare import configure_training, prepare
 from mmconvnext.engine.run import build_trainer, train
 
@@ -53,6 +53,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Prepares the config and trains."""
     args = parse_args()
+    leave_out_foreign_warnings()
     with errors_as_sentences():
         cfg = prepare(**command_line.for_prepare(args), amp=args.amp, seed=args.seed)
         configure_training(cfg, pretrained=args.pretrained, resume=args.resume, auto_scale_lr=args.auto_scale_lr)

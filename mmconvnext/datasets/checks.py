@@ -17,6 +17,7 @@ from mmconvnext.datasets.heads import check_heads, num_classes_options
 from mmconvnext.datasets.image_files import check_image_files, turns_by_exif
 from mmconvnext.datasets.label_maps import check_label_maps
 from mmconvnext.datasets.listing import is_remote
+from mmconvnext.engine.console import is_ours
 from mmconvnext.engine.tree import walk
 
 COCO_LAYOUT = """\
@@ -142,6 +143,8 @@ def _sources(cfg: Config, loader: str) -> Iterator[Source]:
             try:
                 dataset = kind(**arguments | {'pipeline': [], 'lazy_init': True})
             except (TypeError, ValueError, AssertionError, AttributeError, ImportError) as error:
+                if is_ours(error):
+                    raise
                 raise DataError(f'{name} cannot be built: {_why(error, node)}') from error
             yield Source(name, loader, node, dataset)
 

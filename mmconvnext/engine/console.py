@@ -1,11 +1,13 @@
 """What a person reads in the terminal: errors as sentences, and a log without MMEngine's long listings."""
 
+import io
 import logging
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from typing import NoReturn
 
 from mmconvnext.errors import UserError
@@ -13,8 +15,36 @@ from mmconvnext.errors import UserError
 OPENMMLAB = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain')
 RANKS = ('RANK', 'SLURM_PROCID')  # environment variables of a launcher's processes
 
-# Openings of log messages of a hundred lines and more. They stay in the log file
-LISTINGS = ('\n----', 'Config:\n', 'Hooks will be executed', 'Name of parameter')
+# Openings of log messages of a hundred lines and more, and of what OpenMMLab's packages tell their own developers. They
+# stay in the log file
+LISTINGS = (
+    *('\n----', 'Config:\n', 'Hooks will be executed', 'Name of parameter'),
+    *('"FileClient" will be deprecated', '"HardDiskBackend" is the alias', 'Distributed training is not used'),
+    'The prefix is not set in metric class',
+)
+# Of those that show how an evaluation came to the metrics which the table at the end has, and of the learning rate of
+# each layer. They stay in the log file of a training
+DETAILS = (
+    *('Evaluating ', 'bbox_mAP_copypaste', 'segm_mAP_copypaste', 'figures of pycocotools'),
+    *('layer_wise learning-rate decay', 'stage_wise learning-rate decay'),
+)
+# Lines by which pycocotools says what it is doing
+PROGRESS = (
+    *('loading annotations', 'Done (t=', 'Loading and preparing', 'DONE (t=', 'creating index', 'index created'),
+    *('Running per image', 'Accumulating'),
+)
+
+# Warnings that are about the code of the packages around this one: the message and the module
+FOREIGN_WARNINGS = (
+    ('To copy construct from a tensor', r'mmdet\.'),
+    (r'Warning: The (bbox|polygon) is out of bounds', r'mmengine\.visualization'),
+    ('Default ``avg_non_ignore`` is False', r'mmseg\.'),
+    (r'.* instance named of .* has been created, the method `get_instance`', r'mmengine\.'),
+    ('The draw is False', r'mmseg\.'),
+    ('`reduce_zero_label` will be deprecated', r'mmseg\.'),
+    ('The shape of value will convert', r'mmengine\.structures'),
+    ('torch.meshgrid: in an upcoming release', r'torch\.functional'),
+)
 
 
 @contextmanager
@@ -43,31 +73,46 @@ def _end(message: str) -> NoReturn:
     sys.exit(2)
 
 
-@contextmanager
-def building(what: str) -> Iterator[None]:
+def building(what: str) -> AbstractContextManager[None]:
     """Turns errors by which OpenMMLab's packages refuse a part of the config into one that is a sentence.
-
-    They raise whatever comes, a KeyError for an unknown type as well as an AssertionError for a wrong value. What this
-    package's own code raises is a bug, and passes: see :func:`is_ours`.
 
     Args:
         what: What is built.
 
     Raises:
+        UserError: As :func:`refused_by_a_package`.
+    """
+    return refused_by_a_package(f'the config cannot be built: {what}')
+
+
+@contextmanager
+def refused_by_a_package(what: str, *others: type[Exception]) -> Iterator[None]:
+    """Turns errors by which OpenMMLab's packages refuse a config or data into one that is a sentence.
+
+    They raise whatever comes, a KeyError for an unknown type as well as an AssertionError for a wrong value. What this
+    package's own code raises is a bug, and passes: see :func:`is_ours`.
+
+    Args:
+        what: What cannot be done.
+        *others: Further kinds of errors that they raise.
+
+    Raises:
         UserError: With the message of the error or, where it has none, the line that raised it.
     """
+    kinds: tuple[type[Exception], ...] = (
+        *(KeyError, TypeError, AssertionError, AttributeError, ValueError, ImportError),
+        *others,
+    )
     try:
         yield
-    except (KeyError, TypeError, AssertionError, AttributeError, ValueError, ImportError) as error:
+    except kinds as error:
         if isinstance(error, UserError) or is_ours(error):
             raise
         said = error.args[0] if error.args else ''
         if not said:
             raised = traceback.extract_tb(error.__traceback__)[-1]
             said = f'{raised.line} in {os.path.basename(raised.filename)}'
-        raise UserError(
-            f'the config cannot be built: {what}: {type(error).__name__}: {said} (MMCONVNEXT_TRACEBACK=1 shows where)'
-        ) from error
+        raise UserError(f'{what}: {type(error).__name__}: {said} (MMCONVNEXT_TRACEBACK=1 shows where)') from error
 
 
 def is_ours(error: BaseException) -> bool:
@@ -83,8 +128,25 @@ def is_ours(error: BaseException) -> bool:
     return bool(known) and known[-1] == 'mmconvnext'
 
 
-def leave_listings_to_the_file(logger: logging.Logger) -> None:
-    """Keeps the dumps of the environment, config and hooks out of the terminal; the log file has them all."""
+def leave_to_the_file(logger: logging.Logger, openings: tuple[str, ...]) -> None:
+    """Keeps log messages with these openings out of the terminal; the log file has them all."""
     for handler in logger.handlers:
         if not isinstance(handler, logging.FileHandler):
-            handler.addFilter(lambda record: not record.getMessage().startswith(LISTINGS))
+            handler.addFilter(lambda record: not record.getMessage().startswith(openings))
+
+
+def leave_out_foreign_warnings() -> None:
+    """Hides warnings that no user of this package can do anything about, in this process and its data workers.
+
+    For the tools alone: importing the package changes nothing for a user's own program.
+    """
+    for message, module in FOREIGN_WARNINGS:
+        warnings.filterwarnings('ignore', message, module=module)
+
+
+@contextmanager
+def printed() -> Iterator[io.StringIO]:
+    """Keeps what is printed out of the terminal, such as pycocotools' reports. Yields where it goes."""
+    lines = io.StringIO()
+    with redirect_stdout(lines):
+        yield lines

@@ -36,7 +36,7 @@ def metrics_table(metrics: Mapping[str, Any]) -> str:
     Pascal VOC's AP as fractions of 1.
     """
     lines = []
-    rest = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+    rest = {name: value for name, value in metrics.items() if isinstance(value, int | float | np.floating)}
     for row, prefix in (('box', 'coco/bbox_mAP'), ('mask', 'coco/segm_mAP')):
         if prefix in metrics:
             values = [rest.pop(prefix + suffix, -1) for suffix in COCO_COLUMNS.values()]

@@ -6,9 +6,10 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.registry import OPTIMIZERS
-from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from mmconvnext.checkpoints.errors import CheckpointError
@@ -19,10 +20,24 @@ from mmconvnext.checkpoints.read import read_file, tensors_in
 from mmconvnext.datasets.loading import name_unreadable_files
 from mmconvnext.engine import console, processes, report
 from mmconvnext.engine.prepare import latest_checkpoint
+from mmconvnext.engine.rehearsal import rehearse
 from mmconvnext.engine.tree import look_up
 from mmconvnext.errors import UserError
 
 PICTURES = 6  # drawn after a training
+
+
+class LoggingEvaluator(Evaluator):
+    """MMEngine's evaluator, which leaves to the log what metrics print: with pycocotools, COCO's twelve figures."""
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Returns the metrics of all results, of a dataset of this size."""
+        with console.printed() as lines:
+            metrics = super().evaluate(size)
+        figures = [line for line in lines.getvalue().splitlines() if line and not line.startswith(console.PROGRESS)]
+        if figures:
+            MMLogger.get_current_instance().info('figures of pycocotools:\n' + '\n'.join(figures))
+        return metrics
 
 
 class QuietRunner(Runner):
@@ -34,12 +49,21 @@ class QuietRunner(Runner):
     """
 
     strict = True
+    # MMEngine's own: settings, which become the loops; None where the config has none
+    _train_loop: BaseLoop | dict | None
+    _val_loop: BaseLoop | dict | None
+    _test_loop: BaseLoop | dict | None
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Builds the logger and filters what it prints."""
         logger = super().build_logger(*args, **kwargs)
-        console.leave_listings_to_the_file(logger)
+        console.leave_to_the_file(logger, console.LISTINGS)
         return logger
+
+    def build_evaluator(self, evaluator: Any) -> Evaluator:
+        """Builds an evaluator; of MMEngine's own kind, one that logs what pycocotools prints."""
+        built = super().build_evaluator(evaluator)
+        return LoggingEvaluator(built.metrics) if type(built) is Evaluator else built
 
     @staticmethod
     def build_dataloader(dataloader: DataLoader | dict, *args: Any, **kwargs: Any) -> DataLoader:
@@ -47,6 +71,30 @@ class QuietRunner(Runner):
         if isinstance(dataloader, dict):
             dataloader = name_unreadable_files(dataloader)
         return Runner.build_dataloader(dataloader, *args, **kwargs)
+
+    def prepare_loops(self, *kinds: str) -> None:
+        """Builds loops with their data and evaluators, and tries a sample of each; MMEngine takes them as they start.
+
+        Args:
+            kinds: Of the loops: ``train``, ``val`` and ``test``. Those that the config does not have are passed over.
+
+        Raises:
+            UserError: If a dataset, sampler, evaluator or loop refuses its settings, or if a sample cannot be loaded
+                or evaluated.
+        """
+        loops: dict[str, BaseLoop] = {}
+        for kind, given, build in (
+            ('train', self._train_loop, self.build_train_loop),
+            ('val', self._val_loop, self.build_val_loop),
+            ('test', self._test_loop, self.build_test_loop),
+        ):
+            if kind in kinds and given is not None:
+                with console.building(f'{kind}_dataloader, {kind}_cfg or the evaluator'), console.printed():
+                    loops[kind] = build(given)
+        self._train_loop = loops.get('train', self._train_loop)
+        self._val_loop = loops.get('val', self._val_loop)
+        self._test_loop = loops.get('test', self._test_loop)
+        processes.first(lambda: _rehearse(loops))
 
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Loads a detector or segmentor whose backbone may have the names of any dialect.
@@ -116,15 +164,29 @@ def build_trainer(cfg: Config) -> QuietRunner:
     """Builds the runner of a training, with its optimizer: what is wrong with the config is said before it starts.
 
     Raises:
-        UserError: As :func:`build_runner`, or if the optimizer's settings do not fit the model.
+        UserError: As :func:`build_runner`, if the optimizer's settings do not fit the model, or if the data or the
+            evaluator refuse a sample.
     """
     runner = build_runner(cfg)
+    console.leave_to_the_file(runner.logger, console.DETAILS)
     runner.strict = bool(cfg.resume)
     kind = look_up(cfg, ('optim_wrapper', 'optimizer', 'type'))
     if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
         raise UserError(f'optim_wrapper.optimizer.type is {kind!r}, and no optimizer of that name is known.')
     with console.building('the optimizer'):
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.prepare_loops('train', 'val')
+    return runner
+
+
+def build_tester(cfg: Config) -> QuietRunner:
+    """Builds the runner of a test, and tries a sample of its data.
+
+    Raises:
+        UserError: As :func:`build_runner`, or if the data or the evaluator refuse a sample.
+    """
+    runner = build_runner(cfg)
+    runner.prepare_loops('test')
     return runner
 
 
@@ -163,7 +225,7 @@ def evaluate(runner: QuietRunner, *, results: str | None = None, pictures: str |
     """Evaluates a checkpoint. Processes that worked together part at the end.
 
     Args:
-        runner: From :func:`build_runner`, of a config that ``configure_test`` has completed.
+        runner: From :func:`build_tester`, of a config that ``configure_test`` has completed.
         results: Where ``configure_test`` was told to write results, to be said at the end.
         pictures: Where it was told to draw pictures.
 
@@ -178,6 +240,14 @@ def evaluate(runner: QuietRunner, *, results: str | None = None, pictures: str |
         _say(metrics, results=results, pictures=pictures, log=runner.log_dir)
     processes.part(runner)
     return metrics
+
+
+def _rehearse(loops: Mapping[str, BaseLoop]) -> None:
+    for kind, loop in loops.items():
+        findings = rehearse(f'{kind}_dataloader', loop.dataloader, getattr(loop, 'evaluator', None))
+        if table := findings.table():
+            print(table, flush=True)
+        findings.refuse()
 
 
 def _check_seed(cfg: Config) -> None:

@@ -27,7 +27,7 @@ class ZeroLossHook(Hook):
         """Looks at the losses of a step, and says what it found after the last one that it looks at."""
         if self.steps <= 0 or not outputs:
             return
-        here = {name for name, value in outputs.items() if 'loss' in name and name != 'loss' and float(value) == 0}
+        here = {name for name, value in outputs.items() if 'loss' in name and name != 'loss' and bool(value == 0)}
         self.zero = here if self.zero is None else self.zero & here
         self.steps -= 1
         if not self.zero:

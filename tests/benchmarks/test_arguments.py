@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from benchmarks import arguments
+from benchmarks import arguments, timing
 
 
 def test_sizes_are_height_and_width() -> None:
@@ -44,3 +44,23 @@ def test_a_place_that_cannot_hold_results_is_refused_before_measuring(tmp_path) 
     (tmp_path / 'file').touch()
     with pytest.raises(argparse.ArgumentTypeError, match='file is no folder that can be written to'):
         arguments.results(str(tmp_path / 'file' / 'results.json'))
+
+
+def test_figures_of_another_machine_go_to_another_file(tmp_path) -> None:
+    path, here = tmp_path / 'results.json', dict(processor='A', threads=2, torch='2.14.0')
+    arguments.check_setting(path, here)
+    arguments.check_setting(None, here)
+    result = dict(model='tiny', mode='training', dtype='fp32', input=[1, 3, 64, 96], machine=here)
+    timing.append(path, [result])
+    arguments.check_setting(path, here)
+    for name, value in (('processor', 'B'), ('threads', 4), ('torch', '2.15.0'), ('gpu', 'C')):
+        with pytest.raises(SystemExit, match=f'{name} .* here it is {value}'):
+            arguments.check_setting(path, here | {name: value})
+
+
+def test_memory_is_refused_where_the_system_does_not_say_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(timing, 'MEMORY_RESET', tmp_path)
+    arguments.check_memory()
+    monkeypatch.setattr(timing, 'MEMORY_RESET', tmp_path / 'clear_refs')
+    with pytest.raises(SystemExit, match=r'--memory needs .*clear_refs'):
+        arguments.check_memory()

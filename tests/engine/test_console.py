@@ -6,7 +6,7 @@ from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS, init_default_scope
 
-from mmconvnext.engine.console import building, errors_as_sentences, leave_listings_to_the_file
+from mmconvnext.engine.console import LISTINGS, building, errors_as_sentences, leave_to_the_file
 from mmconvnext.errors import UserError
 
 
@@ -88,7 +88,7 @@ def test_listings_stay_in_the_file(tmp_path, capsys):
     logger = logging.Logger('test')
     logger.addHandler(logging.StreamHandler())
     logger.addHandler(logging.FileHandler(tmp_path / 'log'))
-    leave_listings_to_the_file(logger)
+    leave_to_the_file(logger, LISTINGS)
     logger.info('Config:\nmodel = dict()')
     logger.info('step 1')
     assert capsys.readouterr().err == 'step 1\n'

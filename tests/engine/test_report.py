@@ -27,7 +27,7 @@ def test_coco_table():
 
 
 def test_miou_table():
-    table = report.metrics_table(dict(mIoU=61.25, mAcc=70.0, aAcc=90.5)).splitlines()
+    table = report.metrics_table(dict(mIoU=np.float32(61.25), mAcc=70.0, aAcc=np.float64(90.5))).splitlines()
     assert table[0].split() == ['mIoU', 'mAcc', 'aAcc']
     assert table[1].split() == ['61.25', '70.00', '90.50']
 

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +17,25 @@ _base_ = {base!r}
 model = dict(backbone=dict(arch=dict(_delete_=True, depths=(1, 1, 3, 1), widths=(8, 8, 16, 16))))
 """
 FEW = ('train_dataloader.dataset.indices=6', 'val_dataloader.dataset.indices=2', 'train_dataloader.batch_size=2')
+# All that a training shows: the data, what the machine decides, the training, its evaluations, the table, the places
+SHOWN = re.compile(
+    r'the data:|  left out  |(train|val|test): '
+    r'|\S+ \S+ - mmengine - INFO - (no GPU: |Checkpoints will be saved |Exp name: |(Epoch|Iter)\(|Saving checkpoint '
+    r'|The best checkpoint |per class results:|$)'
+    r'|[+|]|               AP |(box|mask)( +[0-9.-]+){6}$|    mIoU |( +[0-9.]+){3}$'
+    r'|(curves|pictures|weights|log)  |\s*$'
+)
 CONFIGS = {
     'mask_rcnn': 'detection/mask_rcnn_convnext_t_3x.py',
     'cascade': 'detection/cascade_convnext_t_3x.py',
     'upernet': 'segmentation/upernet_convnext_t_160k.py',
 }
+
+
+def foreign(printed):
+    """Lines that are not of those that a training shows."""
+    lines = re.split(r'[\r\n]|\x1b\[A', printed)
+    return [line for line in lines if not SHOWN.match(line)]
 
 
 @pytest.fixture(scope='module')
@@ -57,9 +72,11 @@ def test_detector_trains_resumes_and_is_tested(tool, config):
     mini = ('--mini', '--work-dir', work_dir, '--seed', 0)
     printed = tool('train.py', path, *mini, '--cfg-options', *FEW, 'train_cfg.max_epochs=1')
     assert 'no GPU' in printed
-    assert 'layer_wise learning-rate decay' in printed
     assert 'train: ' in printed  # the progress bar
-    assert 'Config:' not in printed  # the listings are in the log file
+    assert foreign(printed) == []
+    (log,) = work_dir.glob('*/*.log')
+    for listing in ('Config:', 'layer_wise learning-rate decay', 'Average Recall'):
+        assert listing in log.read_text()
     assert (work_dir / 'curves.png').is_file()
     assert len(list((work_dir / 'pictures').glob('*.png'))) == 2
     assert (work_dir / 'epoch_1.pth').is_file()
@@ -102,7 +119,8 @@ def test_segmentor_trains_and_is_tested_also_with_tta_and_fused_weights(tool, co
     path, work_dir = config('upernet'), tool.folder / 'segmentor'
     steps = ('train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'default_hooks.checkpoint.interval=2')
     options = (*FEW, 'model.decode_head.channels=16', 'model.auxiliary_head.channels=16')
-    tool('train.py', path, '--mini', '--work-dir', work_dir, '--cfg-options', *options, *steps)
+    printed = tool('train.py', path, '--mini', '--work-dir', work_dir, '--cfg-options', *options, *steps)
+    assert foreign(printed) == []
     maps = {}
     for extra in ((), ('--tta',), ('--fuse',)):
         out = tool.folder / f'maps{len(maps)}'
