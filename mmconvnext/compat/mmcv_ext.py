@@ -20,6 +20,7 @@ from mmconvnext.compat.ops.modulated_deform_conv import modulated_deform_conv_ba
 from mmconvnext.compat.ops.ms_deform_attn import ms_deform_attn_backward, ms_deform_attn_forward
 from mmconvnext.compat.ops.nms import nms, softnms
 from mmconvnext.compat.ops.roi_align import roi_align_backward, roi_align_forward
+from mmconvnext.compat.ops.roi_pool import roi_pool_backward, roi_pool_forward
 
 __all__ = [
     'deform_conv_backward_input',
@@ -34,6 +35,8 @@ __all__ = [
     'nms',
     'roi_align_backward',
     'roi_align_forward',
+    'roi_pool_backward',
+    'roi_pool_forward',
     'sigmoid_focal_loss_backward',
     'sigmoid_focal_loss_forward',
     'softnms',

@@ -171,13 +171,24 @@ def test_what_the_gradients_are_written_to(stand_in: ModuleType) -> None:
         im2col_step=1,
     )
     scratch = torch.empty(0), torch.empty(0)
-    args = case.input, case.offset, case.grad_output
-    stand_in.deform_conv_backward_input(*args, grads['input'], grads['offset'], case.weight, scratch[0], **numbers)
-    stand_in.deform_conv_backward_parameters(*args, grads['weight'], *scratch, scale=2, **numbers)
+    stand_in.deform_conv_backward_input(
+        case.input,
+        case.offset,
+        case.grad_output,
+        grads['input'],
+        grads['offset'],
+        case.weight,
+        scratch[0],
+        **numbers,
+    )
+    # Of another output: nothing is taken over from the call before
+    stand_in.deform_conv_backward_parameters(
+        case.input, case.offset, 3 * case.grad_output, grads['weight'], *scratch, scale=2, **numbers
+    )
     expected = definition(case)[1]
     torch.testing.assert_close(grads['input'], 1 + expected['input'])
     torch.testing.assert_close(grads['offset'], expected['offset'])
-    torch.testing.assert_close(grads['weight'], 1 + 2 * expected['weight'])
+    torch.testing.assert_close(grads['weight'], 1 + 6 * expected['weight'])
 
 
 def test_backward_passes_of_one_graph_do_not_mix() -> None:
