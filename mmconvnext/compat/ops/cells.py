@@ -79,3 +79,18 @@ class Corners(NamedTuple):
         for row, down in ((self.low_y, 1 - self.part_y), (self.high_y, self.part_y)):
             for column, across in ((self.low_x, 1 - self.part_x), (self.high_x, self.part_x)):
                 yield (image * height + row) * width + column, down * across * self.inside
+
+    def sample(self, pixels: Tensor, image: Tensor, height: int, width: int) -> Tensor:
+        """Returns the samples' values, in their shape and then c; the rest is as in :meth:`each`.
+
+        Args:
+            pixels: As :func:`pixels_of` returns them.
+            image: As in :meth:`each`.
+            height: Of the maps.
+            width: Of the maps.
+        """
+        value = pixels.new_zeros(())
+        for pixel, weight in self.each(image, height, width):
+            value = value + pixels[pixel] * weight[..., None]
+        # A weight of 0 does not make 0 of a pixel that is no number
+        return value.where(self.inside[..., None], 0)
