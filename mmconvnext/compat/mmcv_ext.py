@@ -15,6 +15,7 @@ from mmconvnext.compat.ops.deform_conv import (
     deform_conv_backward_parameters,
     deform_conv_forward,
 )
+from mmconvnext.compat.ops.deform_roi_pool import deform_roi_pool_backward, deform_roi_pool_forward
 from mmconvnext.compat.ops.focal_loss import sigmoid_focal_loss_backward, sigmoid_focal_loss_forward
 from mmconvnext.compat.ops.modulated_deform_conv import modulated_deform_conv_backward, modulated_deform_conv_forward
 from mmconvnext.compat.ops.ms_deform_attn import ms_deform_attn_backward, ms_deform_attn_forward
@@ -26,6 +27,8 @@ __all__ = [
     'deform_conv_backward_input',
     'deform_conv_backward_parameters',
     'deform_conv_forward',
+    'deform_roi_pool_backward',
+    'deform_roi_pool_forward',
     'get_compiler_version',
     'get_compiling_cuda_version',
     'modulated_deform_conv_backward',

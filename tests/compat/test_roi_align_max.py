@@ -10,6 +10,7 @@ from mmcv.ops import RoIAlign, roi_align
 from torch import Tensor
 
 from mmconvnext.compat.ops import cells
+from tests.compat.conftest import random_rois
 
 pytestmark = pytest.mark.usefixtures('stand_in')
 
@@ -49,13 +50,6 @@ def definition(
     return tuple(map(torch.from_numpy, (result, y, x, jacobian)))
 
 
-def random_rois(rng: np.random.Generator, count: int, batch: int, height: float, width: float) -> Tensor:
-    """Over the edges of images of that size as well, and outside."""
-    x, y = rng.uniform(-0.4, 1.4, (2, count, 2)) * np.array([width, height])[:, None, None]
-    x.sort(), y.sort()
-    return torch.from_numpy(np.stack([rng.integers(0, batch, count), x[:, 0], y[:, 0], x[:, 1], y[:, 1]], 1))
-
-
 @pytest.mark.parametrize('seed', range(24))
 def test_definition(seed: int, stand_in: ModuleType) -> None:
     rng = np.random.default_rng(seed)
@@ -82,6 +76,13 @@ def test_definition(seed: int, stand_in: ModuleType) -> None:
     stand_in.roi_align_forward(features, rois, *written, rows, columns, scale, sampling_ratio, 0, aligned)
     for tensor, wanted in zip(written, (expected, y, x)):
         torch.testing.assert_close(tensor, wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_samples_are_counted_in_single_precision() -> None:
+    features, rois = torch.randn(1, 1, 9, 9).double(), torch.tensor([[0, 0, 0, 9 + 1e-9, 9]]).double()
+    counted, given = (roi_align(features, rois, 3, 1.0, count, 'max', True) for count in (0, 3))
+    assert torch.equal(counted, given)
+    assert not torch.equal(counted, roi_align(features, rois, 3, 1.0, 4, 'max', True))
 
 
 def test_gradcheck() -> None:

@@ -11,6 +11,7 @@ from mmcv.ops import RoIPool, roi_pool
 from torch import Tensor
 
 from mmconvnext.compat.ops import cells
+from tests.compat.conftest import random_rois
 
 pytestmark = pytest.mark.usefixtures('stand_in')
 
@@ -50,15 +51,6 @@ def gradient(source: np.ndarray, rois: Tensor, grad_output: Tensor, shape: torch
     return grad
 
 
-def random_rois(rng: np.random.Generator, count: int, batch: int, height: float, width: float) -> Tensor:
-    """Over the edges of images of that size as well, and of every shape; every other one on whole pixels."""
-    x, y = rng.uniform(-0.3, 1.3, (2, count, 2)) * np.array([width, height])[:, None, None]
-    x.sort(), y.sort()
-    rois = np.stack([rng.integers(0, batch, count), x[:, 0], y[:, 0], x[:, 1], y[:, 1]], 1)
-    rois[::2] = rois[::2].round()
-    return torch.from_numpy(rois)
-
-
 @pytest.mark.parametrize('seed', range(20))
 @pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
 def test_definition(seed: int, layout: torch.memory_format) -> None:
@@ -70,6 +62,7 @@ def test_definition(seed: int, layout: torch.memory_format) -> None:
     if seed % 2:
         features += torch.from_numpy(rng.normal(size=features.shape))
     rois = random_rois(rng, 6, batch, height / scale, width / scale)
+    rois[::2] = rois[::2].round()
 
     leaf = features.contiguous(memory_format=layout).requires_grad_()
     output = RoIPool((rows, columns), scale)(leaf, rois)

@@ -28,6 +28,21 @@ def by_size(heights: Tensor, widths: Tensor, channels: int) -> Iterator[tuple[Te
                 yield part, height, width
 
 
+def samples_of(steps: Tensor, sampling_ratio: int, number: Tensor) -> Tensor:
+    """How many samples RoIAlign takes along each side of a cell, (n, 2) integers.
+
+    Args:
+        steps: The sides of each RoI's cells in pixels of the maps, (n, 2).
+        sampling_ratio: That many; or 0: one a pixel, rounded up, which may leave none.
+        number: Whether the RoI is one of numbers, (n,); another has no samples.
+    """
+    if sampling_ratio > 0:
+        counts = torch.full_like(steps, sampling_ratio)
+    else:
+        counts = steps.float().ceil()  # in single precision whatever the dtype, as in mmcv
+    return counts.where(number[:, None], 0).clamp(min=0).long()
+
+
 def pixels_of(maps: Tensor) -> Tensor:
     """(b * h * w, c) from (b, c, h, w): a pixel's channels next to each other."""
     return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])

@@ -28,11 +28,7 @@ def forward(maps: Tensor, rois: Tensor, grid: Grid) -> tuple[Tensor, Tensor, Ten
     starts, extents = _starts_and_extents(rois, grid)
     size = extents.new_tensor([grid.width, grid.height])
     steps = extents / size
-    if grid.sampling_ratio > 0:
-        counts = torch.full_like(steps, grid.sampling_ratio)
-    else:
-        counts = steps.float().ceil()  # in single precision whatever the dtype, as in mmcv
-    counts = counts.where(number[:, None], 0).clamp(min=0).long()
+    counts = cells.samples_of(steps, grid.sampling_ratio, number)
 
     shape = len(rois), grid.height, grid.width, channels
     largest = maps.new_full(shape, lowest).masked_fill(~number[:, None, None, None], 0)
