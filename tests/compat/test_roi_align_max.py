@@ -79,7 +79,7 @@ def test_definition(seed: int, stand_in: ModuleType) -> None:
 
 
 def test_samples_are_counted_in_single_precision() -> None:
-    features, rois = torch.randn(1, 1, 9, 9).double(), torch.tensor([[0, 0, 0, 9 + 1e-9, 9]]).double()
+    features, rois = torch.randn(1, 1, 9, 9).double(), torch.tensor([[0, 0, 0, 9 + 1e-9, 9]], dtype=torch.double)
     counted, given = (roi_align(features, rois, 3, 1.0, count, 'max', True) for count in (0, 3))
     assert torch.equal(counted, given)
     assert not torch.equal(counted, roi_align(features, rois, 3, 1.0, 4, 'max', True))
