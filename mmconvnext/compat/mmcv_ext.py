@@ -10,19 +10,36 @@ from typing import NoReturn
 import torchvision
 
 from mmconvnext.compat.compiled_mmcv import how_to_compile
+from mmconvnext.compat.ops.deform_conv import (
+    deform_conv_backward_input,
+    deform_conv_backward_parameters,
+    deform_conv_forward,
+)
+from mmconvnext.compat.ops.deform_roi_pool import deform_roi_pool_backward, deform_roi_pool_forward
 from mmconvnext.compat.ops.focal_loss import sigmoid_focal_loss_backward, sigmoid_focal_loss_forward
+from mmconvnext.compat.ops.modulated_deform_conv import modulated_deform_conv_backward, modulated_deform_conv_forward
 from mmconvnext.compat.ops.ms_deform_attn import ms_deform_attn_backward, ms_deform_attn_forward
 from mmconvnext.compat.ops.nms import nms, softnms
 from mmconvnext.compat.ops.roi_align import roi_align_backward, roi_align_forward
+from mmconvnext.compat.ops.roi_pool import roi_pool_backward, roi_pool_forward
 
 __all__ = [
+    'deform_conv_backward_input',
+    'deform_conv_backward_parameters',
+    'deform_conv_forward',
+    'deform_roi_pool_backward',
+    'deform_roi_pool_forward',
     'get_compiler_version',
     'get_compiling_cuda_version',
+    'modulated_deform_conv_backward',
+    'modulated_deform_conv_forward',
     'ms_deform_attn_backward',
     'ms_deform_attn_forward',
     'nms',
     'roi_align_backward',
     'roi_align_forward',
+    'roi_pool_backward',
+    'roi_pool_forward',
     'sigmoid_focal_loss_backward',
     'sigmoid_focal_loss_forward',
     'softnms',

@@ -75,10 +75,10 @@ def test_mmdet_and_mmseg_import(module: str) -> None:
 
 
 def test_a_missing_operator_exists_until_called(stand_in: ModuleType) -> None:
-    assert callable(stand_in.deform_conv_forward)
-    message = r"operator 'deform_conv_forward'.* has no compiled operators.* does not need it.*pip install"
+    assert callable(stand_in.correlation_forward)
+    message = r"operator 'correlation_forward'.* has no compiled operators.* does not need it.*pip install"
     with pytest.raises(NotImplementedError, match=message):
-        stand_in.deform_conv_forward(1, bias=2)
+        stand_in.correlation_forward(1, bias=2)
 
 
 def test_python_s_own_names_are_not_operators(stand_in: ModuleType) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from mmcv.ops import RoIAlign, roi_align
+from mmcv.ops import RoIAlign
 from torch import Tensor
 
 from mmconvnext.compat.ops import roi_align_cpu
@@ -154,11 +154,6 @@ def test_channels_last_maps_are_not_copied(features: Tensor) -> None:
     assert copied  # of the cells
     assert list(features.shape) not in copied
     assert features.grad.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_max_pooling_says_what_to_do(features: Tensor) -> None:
-    with pytest.raises(NotImplementedError, match=r"pool_mode='max' needs .* Set pool_mode='avg'.*pip install"):
-        roi_align(features, ROIS, 7, SCALE, 2, 'max', True)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,10 @@
-"""RoIAlign by averaging, called as ``mmcv/ops/roi_align.py`` calls the compiled one."""
+"""RoIAlign, called as ``mmcv/ops/roi_align.py`` calls the compiled one."""
 
 import torch
 import torchvision  # noqa: F401  it defines torch.ops.torchvision
 from torch import Tensor
 
-from mmconvnext.compat.compiled_mmcv import how_to_compile
-from mmconvnext.compat.ops import roi_align_cpu
+from mmconvnext.compat.ops import roi_align_cpu, roi_align_max
 
 
 def roi_align_forward(
@@ -21,28 +20,28 @@ def roi_align_forward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Lay a grid on each RoI and average bilinear samples over each cell (He et al., ICCV 2017).
+    """Lay a grid on each RoI and average bilinear samples over each cell, or take the largest (He et al., ICCV 2017).
 
     Args:
         input: (b, c, h, w), of any floating dtype and memory format.
         rois: (n, 5) as (index into b, x1, y1, x2, y2), the corners in pixels of the image.
         output: (n, c, aligned_height, aligned_width), overwritten.
-        argmax_y: Of max pooling, unused.
-        argmax_x: Of max pooling, unused.
+        argmax_y: In the output's shape, overwritten with the rows of the largest samples. Unused for an average.
+        argmax_x: Likewise, with their columns.
         aligned_height: Rows of the grid.
         aligned_width: Columns of the grid.
         spatial_scale: Pixels of the input to one of the image.
         sampling_ratio: Samples along each side of a cell; 0 takes one a pixel, rounded up.
-        pool_mode: 1, the average.
+        pool_mode: 0 for the largest sample, 1 for the average.
         aligned: Whether the first pixel has its centre at 0.5, as it should, or at 0.
-
-    Raises:
-        NotImplementedError: If ``pool_mode`` is 0, the maximum.
     """
-    _check_average(pool_mode)
     dtype = _compute_dtype(input)
     input, rois = input.to(dtype), rois.to(dtype)
     grid = roi_align_cpu.Grid(aligned_height, aligned_width, spatial_scale, sampling_ratio, aligned)
+    if pool_mode == 0:
+        for target, result in zip((output, argmax_y, argmax_x), roi_align_max.forward(input, rois, grid)):
+            target.copy_(result)
+        return
     # One channel is both channels-last and not, and nothing has to be copied for torchvision
     rows = input.is_cpu and input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous()
     if rows and roi_align_cpu.fits(rois, grid, *input.shape[2:]):
@@ -69,12 +68,15 @@ def roi_align_backward(
 ) -> None:
     """Set ``grad_input``, (b, c, h, w) and all zeros as mmcv gives it, to the gradient of the input.
 
-    ``grad_output`` is (n, c, aligned_height, aligned_width); what else it takes and raises is as in
+    ``grad_output`` is (n, c, aligned_height, aligned_width); what else it takes is as in
     :func:`roi_align_forward`.
     """
-    _check_average(pool_mode)
     dtype = _compute_dtype(grad_output)
     grad_output, rois = grad_output.to(dtype), rois.to(dtype)
+    if pool_mode == 0:
+        places = argmax_y.to(dtype), argmax_x.to(dtype)
+        grad_input += roi_align_max.backward(grad_output, rois, *places, grad_input.shape)
+        return
     grid = roi_align_cpu.Grid(aligned_height, aligned_width, spatial_scale, sampling_ratio, aligned)
     if grad_output.is_cpu and roi_align_cpu.fits(rois, grid, *grad_input.shape[2:]):
         grad = roi_align_cpu.backward(grad_output, rois, grid, grad_input.shape)
@@ -99,12 +101,3 @@ def _without_no_numbers(rois: Tensor) -> tuple[Tensor, Tensor]:
 def _compute_dtype(features: Tensor) -> torch.dtype:
     # Torchvision places the samples in the dtype of the features: half precision misses the pixel.
     return torch.promote_types(features.dtype, torch.float32)
-
-
-def _check_average(pool_mode: int) -> None:
-    if pool_mode != 1:
-        raise NotImplementedError(
-            "RoIAlign with pool_mode='max' needs mmcv's compiled operators, and the mmcv installed here "
-            "has none. Set pool_mode='avg', the default, or install an mmcv that has them. "
-            f'{how_to_compile()}'
-        )
