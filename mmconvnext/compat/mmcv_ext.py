@@ -10,7 +10,12 @@ from typing import NoReturn
 import torchvision
 
 from mmconvnext.compat.compiled_mmcv import how_to_compile
-from mmconvnext.compat.ops.focal_loss import sigmoid_focal_loss_backward, sigmoid_focal_loss_forward
+from mmconvnext.compat.ops.focal_loss import (
+    sigmoid_focal_loss_backward,
+    sigmoid_focal_loss_forward,
+    softmax_focal_loss_backward,
+    softmax_focal_loss_forward,
+)
 from mmconvnext.compat.ops.ms_deform_attn import ms_deform_attn_backward, ms_deform_attn_forward
 from mmconvnext.compat.ops.nms import nms, softnms
 from mmconvnext.compat.ops.roi_align import roi_align_backward, roi_align_forward
@@ -25,6 +30,8 @@ __all__ = [
     'roi_align_forward',
     'sigmoid_focal_loss_backward',
     'sigmoid_focal_loss_forward',
+    'softmax_focal_loss_backward',
+    'softmax_focal_loss_forward',
     'softnms',
 ]
 
