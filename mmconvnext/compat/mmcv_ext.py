@@ -18,6 +18,7 @@ from mmconvnext.compat.ops.focal_loss import (
 )
 from mmconvnext.compat.ops.ms_deform_attn import ms_deform_attn_backward, ms_deform_attn_forward
 from mmconvnext.compat.ops.nms import nms, softnms
+from mmconvnext.compat.ops.nms_match import nms_match
 from mmconvnext.compat.ops.roi_align import roi_align_backward, roi_align_forward
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     'ms_deform_attn_backward',
     'ms_deform_attn_forward',
     'nms',
+    'nms_match',
     'roi_align_backward',
     'roi_align_forward',
     'sigmoid_focal_loss_backward',
