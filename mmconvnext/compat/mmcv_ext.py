@@ -16,6 +16,7 @@ from mmconvnext.compat.ops.focal_loss import (
     softmax_focal_loss_backward,
     softmax_focal_loss_forward,
 )
+from mmconvnext.compat.ops.masked_conv import masked_col2im_forward, masked_im2col_forward
 from mmconvnext.compat.ops.ms_deform_attn import ms_deform_attn_backward, ms_deform_attn_forward
 from mmconvnext.compat.ops.nms import nms, softnms
 from mmconvnext.compat.ops.nms_match import nms_match
@@ -24,6 +25,8 @@ from mmconvnext.compat.ops.roi_align import roi_align_backward, roi_align_forwar
 __all__ = [
     'get_compiler_version',
     'get_compiling_cuda_version',
+    'masked_col2im_forward',
+    'masked_im2col_forward',
     'ms_deform_attn_backward',
     'ms_deform_attn_forward',
     'nms',
