@@ -10,6 +10,7 @@ from typing import NoReturn
 import torchvision
 
 from mmconvnext.compat.compiled_mmcv import how_to_compile
+from mmconvnext.compat.ops.carafe import carafe_backward, carafe_forward, carafe_naive_backward, carafe_naive_forward
 from mmconvnext.compat.ops.focal_loss import (
     sigmoid_focal_loss_backward,
     sigmoid_focal_loss_forward,
@@ -23,6 +24,10 @@ from mmconvnext.compat.ops.nms_match import nms_match
 from mmconvnext.compat.ops.roi_align import roi_align_backward, roi_align_forward
 
 __all__ = [
+    'carafe_backward',
+    'carafe_forward',
+    'carafe_naive_backward',
+    'carafe_naive_forward',
     'get_compiler_version',
     'get_compiling_cuda_version',
     'masked_col2im_forward',
