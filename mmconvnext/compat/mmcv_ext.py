@@ -21,6 +21,7 @@ from mmconvnext.compat.ops.masked_conv import masked_col2im_forward, masked_im2c
 from mmconvnext.compat.ops.ms_deform_attn import ms_deform_attn_backward, ms_deform_attn_forward
 from mmconvnext.compat.ops.nms import nms, softnms
 from mmconvnext.compat.ops.nms_match import nms_match
+from mmconvnext.compat.ops.psamask import psamask_backward, psamask_forward
 from mmconvnext.compat.ops.roi_align import roi_align_backward, roi_align_forward
 
 __all__ = [
@@ -36,6 +37,8 @@ __all__ = [
     'ms_deform_attn_forward',
     'nms',
     'nms_match',
+    'psamask_backward',
+    'psamask_forward',
     'roi_align_backward',
     'roi_align_forward',
     'sigmoid_focal_loss_backward',
