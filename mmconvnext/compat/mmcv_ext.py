@@ -23,6 +23,13 @@ from mmconvnext.compat.ops.nms import nms, softnms
 from mmconvnext.compat.ops.nms_match import nms_match
 from mmconvnext.compat.ops.psamask import psamask_backward, psamask_forward
 from mmconvnext.compat.ops.roi_align import roi_align_backward, roi_align_forward
+from mmconvnext.compat.ops.sync_bn import (
+    sync_bn_backward_data,
+    sync_bn_backward_param,
+    sync_bn_forward_mean,
+    sync_bn_forward_output,
+    sync_bn_forward_var,
+)
 
 __all__ = [
     'carafe_backward',
@@ -46,6 +53,11 @@ __all__ = [
     'softmax_focal_loss_backward',
     'softmax_focal_loss_forward',
     'softnms',
+    'sync_bn_backward_data',
+    'sync_bn_backward_param',
+    'sync_bn_forward_mean',
+    'sync_bn_forward_output',
+    'sync_bn_forward_var',
 ]
 
 
