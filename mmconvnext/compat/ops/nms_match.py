@@ -21,8 +21,6 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
     dets = dets.detach().to(torch.promote_types(dets.dtype, torch.float32))
     corners = dets[:, :4].numpy()
     area = (corners[:, 2:] - corners[:, :2]).prod(axis=1)
-    # A threshold in double precision could miss an overlap that is equal to it
-    threshold = corners.dtype.type(iou_threshold)
 
     groups = []
     left = dets[:, 4].argsort(descending=True, stable=True).numpy()
@@ -32,7 +30,7 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
         bottom_right = np.minimum(corners[best, 2:], corners[rest, 2:])
         shared = (bottom_right - top_left).clip(min=0).prod(axis=1)
         with np.errstate(invalid='ignore'):  # two boxes without area: 0 / 0 is no overlap
-            joins = shared / (area[best] + area[rest] - shared) >= threshold
+            joins = shared / (area[best] + area[rest] - shared) >= iou_threshold
         groups.append([int(best), *rest[joins].tolist()])
         left = rest[~joins]
     return groups
