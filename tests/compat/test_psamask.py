@@ -1,5 +1,7 @@
 """Against PSANet's definition, a pair of pixels at a time."""
 
+from types import ModuleType
+
 import pytest
 import torch
 from mmcv.ops import PSAMask
@@ -60,3 +62,15 @@ def test_collect_and_distribute_are_the_reverse_of_each_other() -> None:
     collected, distributed = (PSAMask(mode, (3, 5))(masks).flatten(2) for mode in MODES)
     assert torch.equal(collected, distributed.transpose(1, 2))
     assert not torch.equal(collected, distributed)
+
+
+@pytest.mark.parametrize('mode', [0, 1])
+def test_what_no_mask_covers_is_zero(stand_in: ModuleType, mode: int) -> None:
+    out, grad = torch.full((1, 6, 2, 3), 7.0), torch.full((1, 15, 2, 3), 7.0)
+    numbers = dict(psa_type=mode, num_=1, h_feature=2, w_feature=3)
+    small = dict(h_mask=1, w_mask=1, half_h_mask=0, half_w_mask=0)
+    stand_in.psamask_forward(torch.ones(1, 1, 2, 3), out, **numbers, **small)
+    assert torch.equal(out.view(6, 6), torch.eye(6))
+    large = dict(h_mask=3, w_mask=5, half_h_mask=1, half_w_mask=2)
+    stand_in.psamask_backward(torch.ones(1, 6, 2, 3), grad, **numbers, **large)
+    assert grad.sum() == 36  # each pair of pixels once

@@ -3,8 +3,7 @@
 A pixel's mask has the pixel in its middle, so a slice of the mask lies on the image, and the rest hangs over the edges.
 """
 
-from collections.abc import Iterator
-
+import torch
 from torch import Tensor
 
 COLLECT, DISTRIBUTE = 0, 1
@@ -26,8 +25,8 @@ def psamask_forward(
 
     Args:
         input: (n, h_mask * w_mask, h, w), each pixel's mask, of any dtype.
-        output: (n, h * w, h, w), all zeros as mmcv gives it. The pixel that has the mask is the last two dimensions
-            if it collects, and the second if it distributes; the other pixel is the one that its weight is for.
+        output: (n, h * w, h, w), overwritten; what no mask covers is 0. The pixel that has the mask is the last two
+            dimensions if it collects, and the second if it distributes; the other pixel is that of the weight.
         psa_type: 0 collects, 1 distributes.
         num_: n.
         h_feature: h.
@@ -38,13 +37,10 @@ def psamask_forward(
         half_w_mask: The column of a mask that lies on its pixel.
     """
     masks = input.unflatten(1, (h_mask, w_mask))
-    image = _pairs_of_pixels(output, psa_type, h_feature, w_feature)
-    # Rows first, columns second: h + w copies, and not one for each pixel
-    strips = input.new_zeros(num_, h_feature, w_mask, h_feature, w_feature)
-    for y, of_mask, of_image in _overlaps(h_feature, h_mask, half_h_mask):
-        strips[:, of_image, :, y] = masks[:, of_mask, :, y]
-    for x, of_mask, of_image in _overlaps(w_feature, w_mask, half_w_mask):
-        image[:, :, of_image, :, x] = strips[:, :, of_mask, :, x]
+    rows, columns = (torch.arange(size, device=input.device) for size in (h_feature, w_feature))
+    strips = _take(masks, 1, rows[:, None] - rows + half_h_mask)
+    image = _take(strips, 2, columns[:, None] - columns + half_w_mask)
+    _pairs_of_pixels(output, psa_type, h_feature, w_feature).copy_(image)
 
 
 def psamask_backward(
@@ -59,17 +55,17 @@ def psamask_backward(
     half_h_mask: int,
     half_w_mask: int,
 ) -> None:
-    """Move each weight's gradient from ``grad_output`` back to ``grad_input``, all zeros as mmcv gives it.
+    """Move each weight's gradient from ``grad_output`` back to ``grad_input``, which is overwritten.
 
     The two have the shapes of the output and the input of :func:`psamask_forward`; all else is as there.
     """
-    masks = grad_input.unflatten(1, (h_mask, w_mask))
     image = _pairs_of_pixels(grad_output, psa_type, h_feature, w_feature)
-    strips = grad_input.new_zeros(num_, h_feature, w_mask, h_feature, w_feature)
-    for x, of_mask, of_image in _overlaps(w_feature, w_mask, half_w_mask):
-        strips[:, :, of_mask, :, x] = image[:, :, of_image, :, x]
-    for y, of_mask, of_image in _overlaps(h_feature, h_mask, half_h_mask):
-        masks[:, of_mask, :, y] = strips[:, of_image, :, y]
+    rows, columns, mask_rows, mask_columns = (
+        torch.arange(size, device=grad_output.device) for size in (h_feature, w_feature, h_mask, w_mask)
+    )
+    strips = _take(image, 2, mask_columns[:, None] + columns - half_w_mask)
+    masks = _take(strips, 1, mask_rows[:, None] + rows - half_h_mask)
+    grad_input.copy_(masks.flatten(1, 2))
 
 
 def _pairs_of_pixels(x: Tensor, psa_type: int, height: int, width: int) -> Tensor:
@@ -78,8 +74,15 @@ def _pairs_of_pixels(x: Tensor, psa_type: int, height: int, width: int) -> Tenso
     return pairs if psa_type == COLLECT else pairs.permute(0, 3, 4, 1, 2)
 
 
-def _overlaps(size: int, mask_size: int, middle: int) -> Iterator[tuple[int, slice, slice]]:
-    """Yield each position along one axis, and the slices of its mask and of the image that lie on each other."""
-    for position in range(size):
-        start, stop = max(position - middle, 0), min(position - middle + mask_size, size)
-        yield position, slice(start - position + middle, stop - position + middle), slice(start, stop)
+def _take(x: Tensor, axis: int, index: Tensor) -> Tensor:
+    """Replace axis 1 or 2 of (n, rows, columns, h, w) by what ``index`` finds along it, 0 where that is outside.
+
+    ``index`` is (new size, h) for axis 1 and (new size, w) for axis 2: it differs between the pixels.
+    """
+    sizes, alike = list(x.shape), [1] * x.ndim
+    sizes[axis] = alike[axis] = len(index)
+    alike[axis + 2] = sizes[axis + 2]
+    index = index.view(alike)
+    last = x.shape[axis] - 1
+    found = x.gather(axis, index.clamp(0, last).expand(sizes))
+    return found.masked_fill_((index < 0) | (index > last), 0)
