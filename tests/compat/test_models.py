@@ -1,7 +1,7 @@
 """Parts of MMDetection's and MMSegmentation's models that need mmcv's operators, at toy sizes, a step each."""
 
-import mmdet.models
-import mmseg.models  # noqa: F401  both register their models
+import mmdet.models  # noqa: F401  both register their models
+import mmseg.models  # noqa: F401
 import pytest
 import torch
 from mmdet.registry import MODELS as DETECTION
