@@ -184,6 +184,8 @@ class ConvNeXt(BaseModule):
         self.apply(_init_like_the_paper)
         for module in self._frozen():
             module.requires_grad_(False)
+        # Gradients come in this layout, and DDP warns where parameters have another. FSDP wants contiguous ones: there
+        # to(memory_format=torch.contiguous_format) puts them back
         self.to(memory_format=torch.channels_last)
         self._deployed: Deployed | None = None
 
