@@ -41,6 +41,7 @@ FOREIGN_WARNINGS = (
     ('Default ``avg_non_ignore`` is False', r'mmseg\.'),
     (r'.* instance named of .* has been created, the method `get_instance`', r'mmengine\.'),
     ('The draw is False', r'mmseg\.'),
+    (r'``build_\w+`` would be deprecated soon', r'mmseg\.'),
     ('`reduce_zero_label` will be deprecated', r'mmseg\.'),
     ('The shape of value will convert', r'mmengine\.structures'),
     ('torch.meshgrid: in an upcoming release', r'torch\.functional'),
