@@ -12,8 +12,8 @@ opencv.check()
 with redirect_stdout(io.StringIO()), warnings.catch_warnings():
     warnings.filterwarnings('ignore', 'faster_coco_eval is not installed')
     import mmdet.datasets
-    import mmdet.evaluation  # noqa: F401
-    import mmseg.datasets  # noqa: F401
+    import mmdet.evaluation  # noqa: F401  that they are imported here is all
+    import mmseg.datasets  # noqa: F401  likewise
 
 from mmconvnext.engine.deploy import DeployHook
 from mmconvnext.engine.progress import ProgressBarHook

@@ -28,7 +28,8 @@ DETAILS = (
     *('Evaluating ', 'bbox_mAP_copypaste', 'segm_mAP_copypaste', 'figures of pycocotools'),
     *('layer_wise learning-rate decay', 'stage_wise learning-rate decay'),
 )
-# Lines by which pycocotools says what it is doing
+# Lines with which pycocotools reports an evaluation, and by which it says what it is doing
+FIGURES = ('Evaluate annotation type', ' Average Precision', ' Average Recall')
 PROGRESS = (
     *('loading annotations', 'Done (t=', 'Loading and preparing', 'DONE (t=', 'creating index', 'index created'),
     *('Running per image', 'Accumulating'),
@@ -146,8 +147,19 @@ def leave_out_foreign_warnings() -> None:
 
 
 @contextmanager
-def printed() -> Iterator[io.StringIO]:
-    """Keeps what is printed out of the terminal, such as pycocotools' reports. Yields where it goes."""
-    lines = io.StringIO()
-    with redirect_stdout(lines):
-        yield lines
+def pycocotools_aside() -> Iterator[list[str]]:
+    """Keeps what pycocotools prints out of the terminal; what others print, such as a dataset of a user's own, stays.
+
+    Yields:
+        Where the figures of its evaluations are once this has ended, a line each.
+    """
+    lines, figures = io.StringIO(), list[str]()
+    try:
+        with redirect_stdout(lines):
+            yield figures
+    finally:
+        for line in lines.getvalue().splitlines():
+            if line.startswith(FIGURES):
+                figures.append(line)
+            elif line and not line.startswith(PROGRESS):
+                print(line, flush=True)

@@ -25,7 +25,7 @@ from pycocotools import mask as run_lengths
 from torch.utils.data import DataLoader
 
 from mmconvnext.datasets.findings import Findings, Severity
-from mmconvnext.engine.console import printed, refused_by_a_package
+from mmconvnext.engine.console import pycocotools_aside, refused_by_a_package
 
 IMAGES = 8  # of each split
 SECONDS = 20.0  # for the images of a split; those that are not through by then are left out
@@ -53,12 +53,33 @@ def rehearse(name: str, loader: DataLoader, evaluator: Evaluator | None = None) 
     findings = Findings()
     with _random_numbers_kept():
         samples = _samples(name, loader)
-        for metric in evaluator.metrics if evaluator and samples else ():
+        metrics = evaluator.metrics if evaluator else ()
+        if any(type(metric) in (CocoMetric, IoUMetric) for metric in metrics) and not _can_be_evaluated(
+            findings, name, samples
+        ):
+            return findings
+        for metric in metrics:
             if type(metric) is CocoMetric and not metric.format_only:
                 _rehearse_boxes(findings, name, loader.dataset, metric, samples)
             elif type(metric) is IoUMetric and not metric.format_only:
                 _rehearse_label_maps(findings, name, loader.dataset, metric, samples)
     return findings
+
+
+def _can_be_evaluated(findings: Findings, name: str, samples: Mapping[int, Any]) -> bool:
+    """Whether samples have what the evaluators, and the heads before them, read beside the truth; adds what is not."""
+    for sample in map(_first, samples.values()):
+        if 'ori_shape' not in (sample if isinstance(sample, BaseDataElement) else ()):
+            findings.add(
+                'sample-without-ori_shape',
+                Severity.REFUSES,
+                name,
+                'gives images without their ori_shape, which the evaluation reads',
+                "The last transform of its pipeline packs it: add 'ori_shape' to its meta_keys.",
+                count=0,
+            )
+            return False
+    return bool(samples)
 
 
 def _samples(name: str, loader: DataLoader) -> dict[int, Any]:
@@ -85,16 +106,22 @@ def _rehearse_boxes(
     predicted = []
     for index, sample in samples.items():
         info = dataset.get_data_info(index)
-        height, width = _first(sample).ori_shape[:2]
+        sample = _first(sample)
+        height, width = sample.ori_shape[:2]
         instances = [instance for instance in info['instances'] if not instance['ignore_flag']]
+        masks = [instance['mask'] for instance in instances if 'mask' in instance]
+        if 'segm' in metric.metrics and len(masks) < len(instances):  # of a format whose masks are elsewhere
+            continue
         prediction = InstanceData(
             bboxes=torch.tensor([instance['bbox'] for instance in instances]).reshape(-1, 4),
             scores=torch.ones(len(instances)),
             labels=torch.tensor([instance['bbox_label'] for instance in instances], dtype=torch.long),
         )
         if 'segm' in metric.metrics:
-            prediction.masks = [_as_run_lengths(instance['mask'], height, width) for instance in instances]
-        predicted.append(dict(img_id=info['img_id'], ori_shape=(height, width), pred_instances=prediction.to_dict()))
+            prediction.masks = [_as_run_lengths(mask, height, width) for mask in masks]
+        # The sample's own entries too: without ann_file the evaluator takes the truth from there
+        known = {key: value for key, value in sample.metainfo.items() if key != 'img_id'}
+        predicted.append(known | dict(img_id=info['img_id'], pred_instances=prediction.to_dict()))
     if (truth := metric._coco_api) is not None:
         # Crowds and boxes without area are left out where the data is loaded, which is said before
         classes = truth.get_cat_ids(cat_names=metric.dataset_meta['classes'])
@@ -226,7 +253,7 @@ def _silence() -> Iterator[None]:
     before = logger.level
     logger.setLevel(logging.WARNING)
     try:
-        with printed():
+        with pycocotools_aside():
             yield
     finally:
         logger.setLevel(before)

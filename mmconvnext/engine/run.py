@@ -28,13 +28,12 @@ PICTURES = 6  # drawn after a training
 
 
 class LoggingEvaluator(Evaluator):
-    """MMEngine's evaluator, which leaves to the log what metrics print: with pycocotools, COCO's twelve figures."""
+    """MMEngine's evaluator, which logs what pycocotools prints: the twelve figures of COCO."""
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Returns the metrics of all results, of a dataset of this size."""
-        with console.printed() as lines:
+        with console.pycocotools_aside() as figures:
             metrics = super().evaluate(size)
-        figures = [line for line in lines.getvalue().splitlines() if line and not line.startswith(console.PROGRESS)]
         if figures:
             MMLogger.get_current_instance().info('figures of pycocotools:\n' + '\n'.join(figures))
         return metrics
@@ -89,7 +88,7 @@ class QuietRunner(Runner):
             ('test', self._test_loop, self.build_test_loop),
         ):
             if kind in kinds and given is not None:
-                with console.building(f'{kind}_dataloader, {kind}_cfg or the evaluator'), console.printed():
+                with console.building(f'{kind}_dataloader, {kind}_cfg or the evaluator'), console.pycocotools_aside():
                     loops[kind] = build(given)
         self._train_loop = loops.get('train', self._train_loop)
         self._val_loop = loops.get('val', self._val_loop)
@@ -246,7 +245,7 @@ def _rehearse(loops: Mapping[str, BaseLoop]) -> None:
     for kind, loop in loops.items():
         findings = rehearse(f'{kind}_dataloader', loop.dataloader, getattr(loop, 'evaluator', None))
         if table := findings.table():
-            print(table, flush=True)
+            print(f'the data, by a sample:\n{table}', flush=True)
         findings.refuse()
 
 

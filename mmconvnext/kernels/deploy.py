@@ -107,7 +107,7 @@ class _DeployedBlock:
     def __init__(self, t: BlockTensors, dtype: torch.dtype) -> None:
         # Folded in float32 or better, and rounded once
         exact = torch.promote_types(t.w1.dtype, torch.float32)
-        t = BlockTensors(*(None if tensor is None else tensor.to(exact) for tensor in t))  # type: ignore[arg-type]
+        t = BlockTensors(*(None if tensor is None else tensor.to(exact) for tensor in t))  # type: ignore[arg-type]  # by order
         w1, b1 = t.w1 * t.norm_weight, torch.addmv(t.b1, t.w1, t.norm_bias)
         w2, b2 = t.w2, t.b2
         if t.layer_scale is not None:

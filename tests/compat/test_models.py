@@ -1,13 +1,11 @@
 """Parts of MMDetection's and MMSegmentation's models that need mmcv's operators, at toy sizes, a step each."""
 
-import mmdet.models  # noqa: F401  both register their models
-import mmseg.models  # noqa: F401
+import mmdet.models  # noqa: F401  it registers its models
+import mmseg.models  # noqa: F401  likewise
 import pytest
 import torch
 from mmdet.registry import MODELS as DETECTION
 from mmseg.registry import MODELS as SEGMENTATION
-
-import mmconvnext  # noqa: F401
 
 LEVELS = (4, 8, 12)
 

@@ -6,7 +6,7 @@ from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS, init_default_scope
 
-from mmconvnext.engine.console import LISTINGS, building, errors_as_sentences, leave_to_the_file
+from mmconvnext.engine.console import LISTINGS, building, errors_as_sentences, leave_to_the_file, pycocotools_aside
 from mmconvnext.errors import UserError
 
 
@@ -93,6 +93,13 @@ def test_listings_stay_in_the_file(tmp_path, capsys):
     logger.info('step 1')
     assert capsys.readouterr().err == 'step 1\n'
     assert (tmp_path / 'log').read_text() == 'Config:\nmodel = dict()\nstep 1\n'
+
+
+def test_pycocotools_lines_are_set_aside_and_others_are_not(capsys):
+    with pycocotools_aside() as figures:
+        print('creating index...\na line of my dataset\n Average Recall     (AR) @[ IoU=0.50:0.95 ] = 0.5')
+    assert capsys.readouterr().out == 'a line of my dataset\n'
+    assert figures == [' Average Recall     (AR) @[ IoU=0.50:0.95 ] = 0.5']
 
 
 def test_traceback_stays_where_it_is_asked_for(monkeypatch):

@@ -157,6 +157,24 @@ def test_a_transform_that_refuses_a_sample_is_named_with_the_split(folder):
     assert error.value.__cause__ is not None
 
 
+def test_samples_that_no_evaluator_can_take_are_refused(folder):
+    loader, evaluator = detection(folder)
+    loader.dataset.pipeline.transforms[-1].meta_keys = ('img_id', 'img_path')
+    findings = rehearse('val_dataloader', loader, evaluator)
+    assert [finding.kind for finding in findings] == ['sample-without-ori_shape']
+    assert findings.refuses
+
+
+def test_an_evaluator_without_a_file_takes_the_truth_from_the_samples(folder):
+    loader, evaluator = detection(folder)
+    (metric,) = evaluator.metrics
+    metric._coco_api = None  # as with ann_file=None
+    with pytest.raises(UserError, match=r'val_dataloader.*ground truth is required'):
+        rehearse('val_dataloader', loader, evaluator)
+    loader.dataset.pipeline.transforms[-1].meta_keys += ('instances',)
+    assert not len(rehearse('val_dataloader', loader, evaluator))
+
+
 def test_label_maps(folder):
     load, resize = dict(type='LoadAnnotations'), dict(type='Resize', scale=(48, 32))
     assert not len(rehearse('val_dataloader', *segmentation(folder, resize, load)))

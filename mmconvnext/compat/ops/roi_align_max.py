@@ -42,10 +42,10 @@ def forward(maps: Tensor, rois: Tensor, grid: Grid) -> tuple[Tensor, Tensor, Ten
         samples = corners.sample(pixels, image[roi, None, None, None], height, width)
         # What is no number is not larger than anything
         best, which = samples.where(samples > lowest, -torch.inf).max(3)  # the first of equals
-        some = best > lowest
+        found = best > lowest
         largest[roi] = best.clamp(min=lowest)
-        places_y[roi] = y.gather(3, which).where(some, -1)
-        places_x[roi] = x.gather(3, which).where(some, -1)
+        places_y[roi] = y.gather(3, which).where(found, -1)
+        places_x[roi] = x.gather(3, which).where(found, -1)
     return largest.permute(0, 3, 1, 2), places_y.permute(0, 3, 1, 2), places_x.permute(0, 3, 1, 2)
 
 

@@ -77,13 +77,13 @@ def roi_pool_backward(
     ``grad_output`` is (n, c, pooled_height, pooled_width); what else it takes is as :func:`roi_pool_forward` left it.
     """
     channels, height, width = grad_input.shape[1:]
-    some = argmax >= 0
+    found = argmax >= 0
     image = rois[:, 0].where(rois[:, 0].isfinite(), 0).long()[:, None, None, None]
     channel = torch.arange(channels, device=argmax.device)[:, None, None]
-    pixel = ((image * channels + channel) * height * width + argmax)[some]
+    pixel = ((image * channels + channel) * height * width + argmax)[found]
     # Sums of half precision are too coarse
     grad = grad_input.new_zeros(grad_input.numel(), dtype=torch.promote_types(grad_input.dtype, torch.float32))
-    grad.index_add_(0, pixel, grad_output[some].to(grad.dtype))
+    grad.index_add_(0, pixel, grad_output[found].to(grad.dtype))
     grad_input += grad.view_as(grad_input)
 
 

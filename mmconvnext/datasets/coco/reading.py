@@ -136,11 +136,11 @@ def _items(text: str, at: int, key: str) -> Generator[tuple[str, int | None, Any
             return at + 1
         if after != ',':
             raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
-        at = skip(text, at + 1).end()  # type: ignore[union-attr]
+        at = skip(text, at + 1).end()  # type: ignore[union-attr]  # as above
 
 
 def _skip(text: str, at: int) -> int:
-    return WHITESPACE.match(text, at).end()  # type: ignore[union-attr]
+    return WHITESPACE.match(text, at).end()  # type: ignore[union-attr]  # it matches nothing at least
 
 
 def _end(text: str, at: int) -> None:
