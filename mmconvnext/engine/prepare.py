@@ -146,6 +146,7 @@ def configure_test(
     config.set_pretrained(cfg, 'none')  # the checkpoint holds the whole model
     cfg.load_from, cfg.resume = str(locate(checkpoint)), False
     _make_folder('the work directory', cfg.work_dir)
+    _name_label_maps(cfg)
     if out and segmentation:
         _write_label_maps(cfg, out)
     elif out:
@@ -201,6 +202,23 @@ def _copies(cfg: Config, loaders: Sequence[str]) -> dict[str, str]:
     copies = {path: write_copy(path, mends, folder) for path, mends in checked.mends.items()}
     print(f'what is read as meant is read from copies in {folder}; the files stay as they are', flush=True)
     return copies
+
+
+def _name_label_maps(cfg: Config) -> None:
+    """Lets a hook write the label maps of an IoUMetric, which writes images of the same name over each other.
+
+    An IoUMetric that only writes is left out then: it fails without a folder.
+    """
+    kept = []
+    for evaluator in _evaluators(cfg):
+        folder = evaluator.get('output_dir') if evaluator.get('type') == 'IoUMetric' else None
+        if folder is not None:
+            _make_folder('output_dir of test_evaluator', folder)
+            config.add_hook(cfg, type='LabelMapsHook', folder=folder)
+            evaluator.output_dir = None
+        if folder is None or not evaluator.get('format_only'):
+            kept.append(evaluator)
+    cfg.test_evaluator = kept
 
 
 def _write_label_maps(cfg: Config, out: str) -> None:

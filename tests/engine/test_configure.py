@@ -193,6 +193,15 @@ def test_label_maps_need_no_evaluator_of_a_kind(make, checkpoint, tmp_path):
     assert cfg.run_hooks[-1] == dict(type='LabelMapsHook', folder=str(tmp_path / 'maps'))
 
 
+@pytest.mark.parametrize('only', [False, True])
+def test_label_maps_of_an_evaluator_are_named_by_path(make, checkpoint, tmp_path, only):
+    cfg = make('segmentor')
+    cfg.test_evaluator = ConfigDict(type='IoUMetric', format_only=only, output_dir=str(tmp_path / 'maps'))
+    configure_test(cfg, checkpoint)
+    assert cfg.run_hooks[-1] == dict(type='LabelMapsHook', folder=str(tmp_path / 'maps'))
+    assert [evaluator.output_dir for evaluator in cfg.test_evaluator] == ([] if only else [None])
+
+
 def test_show_dir_that_is_a_file(make, checkpoint):
     with pytest.raises(ValueError, match=r'--show-dir .*x\.pth cannot be made: File exists'):
         configure_test(make(), checkpoint, show_dir=checkpoint)
