@@ -3,7 +3,7 @@
 # make test            run the tests
 # make test-gpu        run the Triton kernels' tests on the GPU, at real sizes too
 # make test-openmmlab  run the tests on the original OpenMMLab packages
-# make lint            check style and types, and that the generated pages are up to date
+# make lint            check style, types and imports, and that the generated pages are up to date
 # The others need python3 (3.10 to 3.13, with venv) and make, and install the rest into a folder of their own.
 
 PYTHON ?= python3
@@ -43,6 +43,7 @@ lint: $(INSTALLED)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
 	$(RUN) tools/verify_zoo.py --check
 	$(RUN) -m benchmarks.report --check
 

@@ -11,7 +11,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 CARRIED = ('configs', 'tools', 'model-index.yml')
 
-# What mmconvnext.engine and mmconvnext.datasets import beside the mm packages; the backbone alone needs none of it.
+# What training and testing import beside the mm packages. The backbone alone needs none of it.
 # OpenCV is left to mmcv: two of its distributions would install one cv2 over the other
 TRAINING = ['matplotlib', 'pillow', 'pycocotools', 'pyyaml']
 
@@ -70,7 +70,7 @@ setup(
         'hub': ['huggingface_hub'],  # for checkpoint='hf-hub:...'
         'test': ['pytest', 'timm', 'setuptools>=70.1'],  # from 70.1 on, setuptools builds wheels by itself
         'peers': ['transformers>=5', 'mmpretrain==1.2.0'],  # for pytest -m peers
-        'lint': ['ruff', 'mypy'],
+        'lint': ['ruff', 'mypy', 'import-linter'],
     },
     classifiers=[
         'License :: OSI Approved :: Apache Software License',

@@ -16,8 +16,8 @@ from pathlib import Path
 from mmengine.config import Config
 
 import mmconvnext
+from mmconvnext.config.data_root import set_data_root
 from mmconvnext.datasets.checks import check_data
-from mmconvnext.engine.config import set_data_root
 
 CONFIG = Path(mmconvnext.__file__).parents[1] / 'configs/detection/mask_rcnn_convnext_t_3x.py'
 

@@ -30,9 +30,10 @@ from torch import Tensor, nn
 from benchmarks import arguments, gpu, timing
 from benchmarks.backbone import OURS, REFERENCE, Reference, check_equal, print_table, with_random_weights
 from benchmarks.peers import PEERS
-from mmconvnext.engine import machine
-from mmconvnext.engine.config import is_segmentation, load_config
-from mmconvnext.engine.console import errors_as_sentences
+from mmconvnext.config import machine
+from mmconvnext.config.prepare import load_config
+from mmconvnext.config.reading import is_segmentation
+from mmconvnext.errors import errors_as_sentences
 from mmconvnext.kernels.choice import MEMORY
 
 OBJECTS = 8  # in an image

@@ -1,65 +1,12 @@
 """Trains a detector or a segmentor, evaluates it, and leaves its curves and pictures in the work directory."""
 
-import argparse
 import os
 
-# Threads that spin while they wait for each other lose their turn to whatever else runs on the machine: beside one
-# busy process on two cores a step took four times as long. Threads that sleep do not
+# By default OpenMP's threads spin while they wait. Beside another busy process on two cores a training step then takes
+# four times as long. This must be set before PyTorch is imported
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
-from mmconvnext.engine import command_line
-from mmconvnext.engine.console import errors_as_sentences, leave_out_foreign_warnings
-from mmconvnext.engine.prepare import configure_training, prepare
-from mmconvnext.engine.run import build_trainer, train
-
-
-def parse_args() -> argparse.Namespace:
-    """Reads the command line."""
-    parser = command_line.make_parser(
-        __doc__,
-        config='config file, such as configs/detection/cascade_convnext_t_3x.py',
-        mini='scale down to small data that is made on the spot',
-        work_dir='logs, checkpoints and pictures',
-    )
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const='auto',
-        type=command_line.path,
-        metavar='CHECKPOINT',
-        help='go on from this checkpoint, or (auto, or no value) from the latest in the work directory',
-    )
-    parser.add_argument(
-        '--pretrained',
-        type=command_line.path,
-        metavar='PATH',
-        help="backbone weights in place of the config's: path, address, or short name; none for random weights",
-    )
-    parser.add_argument(
-        '--amp',
-        nargs='?',
-        const='fp16',
-        choices=('auto', 'fp16', 'bf16', 'off'),
-        default='auto',
-        help="mixed precision, fp16 without a value; auto (the default) is the config's, where there is a GPU",
-    )
-    parser.add_argument('--seed', type=int, help='of every random number generator (default: drawn)')
-    parser.add_argument(
-        '--auto-scale-lr', action='store_true', help="scale the learning rate by batch size / the config's base batch"
-    )
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Prepares the config and trains."""
-    args = parse_args()
-    leave_out_foreign_warnings()
-    with errors_as_sentences():
-        cfg = prepare(**command_line.for_prepare(args), amp=args.amp, seed=args.seed)
-        configure_training(cfg, pretrained=args.pretrained, resume=args.resume, auto_scale_lr=args.auto_scale_lr)
-        runner = build_trainer(cfg)
-        train(runner)
-
+from mmconvnext.cli.train import main
 
 if __name__ == '__main__':
     main()

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmconvnext.engine import zoo
+from zoo import page
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -15,8 +15,8 @@ def main() -> None:
     parser.add_argument('--check', action='store_true', help='change nothing; fail if a page is stale')
     check = parser.parse_args().check
 
-    configs = list(zoo.entries(ROOT / 'configs'))
-    pages = {ROOT / 'docs/model_zoo.md': zoo.page(configs), ROOT / 'configs/metafile.yml': zoo.metafile(configs)}
+    configs = list(page.entries(ROOT / 'configs'))
+    pages = {ROOT / 'docs/model_zoo.md': page.page(configs), ROOT / 'configs/metafile.yml': page.metafile(configs)}
     stale = [path for path, text in pages.items() if not path.is_file() or path.read_text(encoding='utf-8') != text]
     for path in stale:
         if check:

@@ -9,7 +9,7 @@ from mmconvnext.checkpoints.locate import locate
 from mmconvnext.checkpoints.network import read_network
 from mmconvnext.checkpoints.read import read_file, tensors_in
 from mmconvnext.checkpoints.recognise import recognise
-from mmconvnext.engine.console import errors_as_sentences
+from mmconvnext.errors import errors_as_sentences
 
 
 def table() -> str:

@@ -3,7 +3,7 @@
 import argparse
 
 from mmconvnext.compat import startup
-from mmconvnext.engine.console import errors_as_sentences
+from mmconvnext.errors import errors_as_sentences
 
 
 def main() -> None:

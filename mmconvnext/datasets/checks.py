@@ -9,6 +9,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
+from mmconvnext.config_tree import walk
 from mmconvnext.datasets.coco.check import CheckedFile, CocoUse, check_coco
 from mmconvnext.datasets.coco.mending import Mends
 from mmconvnext.datasets.errors import DataError
@@ -17,8 +18,7 @@ from mmconvnext.datasets.heads import check_heads, num_classes_options
 from mmconvnext.datasets.image_files import check_image_files, turns_by_exif
 from mmconvnext.datasets.label_maps import check_label_maps
 from mmconvnext.datasets.listing import is_remote
-from mmconvnext.engine.console import is_ours
-from mmconvnext.engine.tree import walk
+from mmconvnext.errors import raised_by_us
 
 COCO_LAYOUT = """\
     annotations/instances_train2017.json
@@ -143,7 +143,7 @@ def _sources(cfg: Config, loader: str) -> Iterator[Source]:
             try:
                 dataset = kind(**arguments | {'pipeline': [], 'lazy_init': True})
             except (TypeError, ValueError, AssertionError, AttributeError, ImportError) as error:
-                if is_ours(error):
+                if raised_by_us(error):
                     raise
                 raise DataError(f'{name} cannot be built: {_why(error, node)}') from error
             yield Source(name, loader, node, dataset)

@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from mmconvnext.config_tree import walk
 from mmconvnext.datasets.findings import Findings, Severity
-from mmconvnext.engine.tree import walk
 
 SAMPLE = 50  # images of a split whose headers are read, spread over it
 SMALLEST = 5  # further ones, the smallest in bytes for their pixels
@@ -275,6 +274,8 @@ def _starts_with(path: str, opening: bytes) -> bool:
 
 def _opencv_size(path: str) -> tuple[int, int] | None:
     """The size in which mmcv's decoder gives an image; which formats it turns differs between versions of OpenCV."""
+    import cv2  # only where it is needed: importing the package loads no OpenCV
+
     image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     return None if image is None else (image.shape[1], image.shape[0])
 

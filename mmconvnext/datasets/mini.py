@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from PIL import Image
 from pycocotools import mask as rle
@@ -385,6 +384,8 @@ def _write_split(root: Path, coco: str, ade: str, count: int, size: tuple[int, i
 
 def _clouds(rng: np.random.Generator, size: tuple[int, int], *cells: float) -> np.ndarray:
     """(H, W, 1) float32 in about [-1, 1], knots `cell` pixels apart, each octave half as strong."""
+    import cv2  # only where it is needed: importing the package loads no OpenCV
+
     clouds = np.zeros(size, np.float32)
     for octave, cell in enumerate(cells):
         knots = rng.uniform(-1, 1, [math.ceil(side / cell) + 1 for side in size])

@@ -10,7 +10,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmconvnext.backbones import ConvNeXt
 from mmconvnext.checkpoints import CheckpointError, convert, convert_file, load_detector, load_pretrained
 from mmconvnext.checkpoints.fit import fit_detector
-from mmconvnext.engine.config import follow_backbone
+from mmconvnext.config.neck_and_heads import match_backbone
 from tests.conftest import ROOT, TOY
 
 WEIGHT_AND_BIAS = ('weight', 'bias')
@@ -85,7 +85,7 @@ def build(path, *, device='cpu', **backbone):
     init_default_scope(cfg.default_scope)
     cfg.model.backbone.init_cfg = None
     cfg.model.backbone.update(backbone)
-    follow_backbone(cfg.model)
+    match_backbone(cfg.model)
     with torch.device(device):
         return MODELS.build(cfg.model)
 

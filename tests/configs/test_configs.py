@@ -10,10 +10,10 @@ from mmengine.registry import init_default_scope
 
 from mmconvnext.backbones import resolve_arch
 from mmconvnext.checkpoints.manifest import MANIFEST
-from mmconvnext.engine.complexity import measure
-from mmconvnext.engine.config import find_backbone
-from mmconvnext.engine.zoo import PUBLISHED_COSTS
+from mmconvnext.config.backbone import find_backbone
 from tests.conftest import ROOT
+from zoo.complexity import measure
+from zoo.page import PUBLISHED_COSTS
 
 CONFIGS = sorted(p for p in (ROOT / 'configs').glob('*/*.py') if p.parent.name != '_base_')
 LETTERS = dict(a='atto', n='nano', t='tiny', s='small', b='base', l='large', xl='xlarge', h='huge')

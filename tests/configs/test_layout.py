@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.profiler import profile
 
 from benchmarks.detector import batch
-from mmconvnext.engine.config import load_config
-from mmconvnext.engine.machine import adapt
-from mmconvnext.engine.tree import walk
+from mmconvnext.config.machine import adapt
+from mmconvnext.config.prepare import load_config
+from mmconvnext.config_tree import walk
 from tests.conftest import ROOT
 
 # No other tensor has the shape of one of the backbone's maps

@@ -13,10 +13,10 @@ from mmengine.config import Config
 
 from mmconvnext.backbones import resolve_arch
 from mmconvnext.checkpoints.manifest import MANIFEST
-from mmconvnext.engine.tree import walk
-from mmconvnext.engine.zoo import PUBLISHED_COSTS
+from mmconvnext.config_tree import walk
 from mmconvnext.optim.layer_decay import derive_num_layers
 from tests.conftest import ROOT
+from zoo.page import PUBLISHED_COSTS
 
 SERVER = 'https://dl.fbaipublicfiles.com/convnext/'
 

@@ -9,10 +9,11 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 
+from mmconvnext.config.data_root import set_data_root
+from mmconvnext.config.machine import adapt
+from mmconvnext.config.neck_and_heads import match_backbone
+from mmconvnext.config_tree import walk
 from mmconvnext.datasets import mini
-from mmconvnext.engine.config import follow_backbone, set_data_root
-from mmconvnext.engine.machine import adapt
-from mmconvnext.engine.tree import walk
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
@@ -71,7 +72,7 @@ def training(boxes_only, monkeypatch):
         toy = dict(depths=(1, 1, 1, 1), widths=(16, 16, 24, 32))
         # Without stochastic depth, which leaves the blocks that it drops without a gradient
         cfg.model.backbone.update(arch=toy, drop_path_rate=0.0, init_cfg=None)
-        follow_backbone(cfg.model)
+        match_backbone(cfg.model)
         for node in walk(cfg.model):
             node.update({key: value for key, value in SMALL_MODEL.items() if key in node})
         for node in walk(cfg.train_dataloader):

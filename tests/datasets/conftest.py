@@ -7,9 +7,9 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
+from mmconvnext.config.data_root import set_data_root
 from mmconvnext.datasets.checks import check_data
 from mmconvnext.datasets.errors import DataError
-from mmconvnext.engine.config import set_data_root
 
 CLASSES = ('cat', 'traffic light')
 HEIGHT, WIDTH = 64, 96

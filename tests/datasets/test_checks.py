@@ -3,9 +3,9 @@ import shutil
 import pytest
 from mmengine.config import Config
 
+from mmconvnext.config.data_root import set_data_root
 from mmconvnext.datasets.checks import check_data
 from mmconvnext.datasets.errors import DataError
-from mmconvnext.engine.config import set_data_root
 
 LOADERS = ('train_dataloader', 'val_dataloader')
 
@@ -123,10 +123,10 @@ def test_no_annotation_file_in_the_config(own_detection, complaint):
 
 
 def test_mini_data_is_sound(root, tmp_path, monkeypatch, check):
-    from mmconvnext.engine.prepare import prepare
+    from mmconvnext.config.prepare import prepare
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr('mmconvnext.engine.scale_down.TRAIN_IMAGES', 14)
-    monkeypatch.setattr('mmconvnext.engine.scale_down.VAL_IMAGES', 14)
+    monkeypatch.setattr('mmconvnext.config.mini_recipe.TRAIN_IMAGES', 14)
+    monkeypatch.setattr('mmconvnext.config.mini_recipe.VAL_IMAGES', 14)
     for name in ('detection/cascade_convnext_t_3x', 'segmentation/upernet_convnext_t_160k'):
-        check(prepare(str(root / f'configs/{name}.py'), use_mini=True))
+        check(prepare(str(root / f'configs/{name}.py'), use_mini=True).cfg)

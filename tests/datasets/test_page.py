@@ -7,7 +7,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
-from mmconvnext.engine.prepare import configure_training, prepare
+from mmconvnext.config.prepare import prepare, prepare_training
 
 
 @pytest.fixture
@@ -37,8 +37,9 @@ def test_own_coco_data(own_config, own_coco, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'data').mkdir()
     (tmp_path / 'data/pets').symlink_to(own_coco)
-    cfg = prepare(str(own_config('mask_rcnn_pets.py')))
-    configure_training(cfg, pretrained='none')
+    run = prepare(str(own_config('mask_rcnn_pets.py')))
+    prepare_training(run, pretrained='none')
+    cfg = run.cfg
     assert cfg.val_evaluator.ann_file == cfg.test_evaluator.ann_file == 'data/pets/annotations/instances_val2017.json'
     assert cfg.test_dataloader.dataset.metainfo == cfg.train_dataloader.dataset.metainfo
     for loader in ('train_dataloader', 'val_dataloader'):
@@ -55,8 +56,9 @@ def test_own_label_maps(own_config, own_masks, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'data').mkdir()
     (tmp_path / 'data/streets').symlink_to(own_masks)
-    cfg = prepare(str(own_config('upernet_streets.py')))
-    configure_training(cfg, pretrained='none')
+    run = prepare(str(own_config('upernet_streets.py')))
+    prepare_training(run, pretrained='none')
+    cfg = run.cfg
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         dataset = built(cfg, loader)
         assert len(dataset) == 2
@@ -82,7 +84,8 @@ def test_boxes_only(root, own_config, own_coco, tmp_path, monkeypatch):
     path = own_config('mask_rcnn_pets.py')
     text = path.read_text().replace('mask_rcnn_convnext_t_3x', 'faster_rcnn_convnext_t_3x')
     path.write_text(text.replace(', mask_head=dict(num_classes=num_classes)', ''))
-    cfg = prepare(str(path))
-    configure_training(cfg, pretrained='none')
+    run = prepare(str(path))
+    prepare_training(run, pretrained='none')
+    cfg = run.cfg
     assert cfg.model.roi_head.mask_head is None
     assert 'masks' not in built(cfg, 'train_dataloader')[0]['data_samples'].gt_instances

@@ -10,7 +10,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from mmconvnext.engine.config import follow_backbone
+from mmconvnext.config.neck_and_heads import match_backbone
 from tests.conftest import ROOT
 
 # The group of each block of stage 3, by the number of blocks; the authors' num_layers is one more than the last
@@ -92,7 +92,7 @@ def build(stem, **backbone):
     cfg = Config.fromfile(ROOT / f'configs/{stem}.py')
     init_default_scope(cfg.default_scope)
     cfg.model.backbone.update(backbone)
-    follow_backbone(cfg.model)
+    match_backbone(cfg.model)
     with torch.device('meta'):
         return MODELS.build(cfg.model), cfg.optim_wrapper
 

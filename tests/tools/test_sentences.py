@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmconvnext.engine import machine
+from mmconvnext.config import machine
 
 TOY = """
 _base_ = {base!r}

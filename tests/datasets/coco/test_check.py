@@ -6,9 +6,9 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 from PIL import Image
 
+from mmconvnext.config.data_root import set_data_root
 from mmconvnext.datasets.errors import DataError
 from mmconvnext.datasets.findings import Severity
-from mmconvnext.engine.config import set_data_root
 from tests.datasets.coco.conftest import TRAIN, VAL, every, without
 from tests.datasets.conftest import CLASSES
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from mmconvnext.config.prepare import Prepared, prepare_training
 from mmconvnext.datasets.coco.mending import Mends, write_copy
 from mmconvnext.datasets.errors import DataError
-from mmconvnext.engine.prepare import configure_training
 from tests.datasets.coco.conftest import TRAIN, VAL, every, without
 
 
@@ -91,7 +91,7 @@ def test_a_training_file_has_no_copy_for_what_only_an_evaluation_trips_over(rewr
 def test_a_training_is_prepared_with_copies_in_its_work_directory(own_coco, own_detection, rewrite, capsys):
     rewrite(every('annotations', id=0), VAL)
     own_detection.update(work_dir=str(own_coco / 'work'), launcher='none', load_from=None)
-    configure_training(own_detection, pretrained='none')
+    prepare_training(Prepared(own_detection), pretrained='none')
     (copy,) = (own_coco / 'work/mended').iterdir()
     assert own_detection.val_evaluator.ann_file == str(copy)
     assert own_detection.train_dataloader.dataset.ann_file == TRAIN
@@ -102,5 +102,5 @@ def test_a_training_that_is_refused_leaves_nothing(own_coco, own_detection, rewr
     rewrite(every('annotations', id=0, area=None), VAL)
     own_detection.update(work_dir=str(own_coco / 'work'), launcher='none', load_from=None)
     with pytest.raises(DataError):
-        configure_training(own_detection, pretrained='none')
+        prepare_training(Prepared(own_detection), pretrained='none')
     assert not (own_coco / 'work').exists()

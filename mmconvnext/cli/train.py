@@ -1,0 +1,57 @@
+"""Trains a detector or a segmentor, evaluates it, and leaves its curves and pictures in the work directory."""
+
+import argparse
+
+from mmconvnext.cli import options
+from mmconvnext.config.prepare import prepare, prepare_training
+from mmconvnext.errors import errors_as_sentences
+from mmconvnext.runner.console import hide_foreign_warnings
+from mmconvnext.runner.run import build_trainer, train
+
+
+def parse_args() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = options.make_parser(
+        __doc__,
+        config='config file, such as configs/detection/cascade_convnext_t_3x.py',
+        mini='scale down to small data that is made on the spot',
+        work_dir='logs, checkpoints and pictures',
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        type=options.path,
+        metavar='CHECKPOINT',
+        help='go on from this checkpoint, or (auto, or no value) from the latest in the work directory',
+    )
+    parser.add_argument(
+        '--pretrained',
+        type=options.path,
+        metavar='PATH',
+        help="backbone weights in place of the config's: path, address, or short name; none for random weights",
+    )
+    parser.add_argument(
+        '--amp',
+        nargs='?',
+        const='fp16',
+        choices=('auto', 'fp16', 'bf16', 'off'),
+        default='auto',
+        help="mixed precision, fp16 without a value; auto (the default) is the config's, where there is a GPU",
+    )
+    parser.add_argument('--seed', type=int, help='of every random number generator (default: drawn)')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true', help="scale the learning rate by batch size / the config's base batch"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Prepares the config and trains."""
+    args = parse_args()
+    hide_foreign_warnings()
+    with errors_as_sentences():
+        run = prepare(**options.shared(args), amp=args.amp, seed=args.seed)
+        prepare_training(run, pretrained=args.pretrained, resume=args.resume, auto_scale_lr=args.auto_scale_lr)
+        runner = build_trainer(run)
+        train(runner)

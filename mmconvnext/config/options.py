@@ -1,0 +1,101 @@
+"""``--cfg-options``: applied to a config once, and remembered by the paths that they set."""
+
+import copy
+from collections.abc import Mapping
+from types import UnionType
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from mmconvnext.config_tree import NodePath, look_up
+from mmconvnext.errors import UserError
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+DICTIONARIES = (
+    *LOADERS,
+    *('train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper', 'default_hooks', 'env_cfg', 'randomness'),
+)
+
+
+class Options:
+    """Settings that the user gave beside the config file.
+
+    Args:
+        settings: Values by dotted name, such as ``{'model.backbone.arch': 'base'}``.
+        cfg: The config they are for. If it has something else where an option has a dictionary, the dictionary
+            replaces it.
+
+    Raises:
+        UserError: If one setting contradicts another.
+    """
+
+    def __init__(self, settings: Mapping[str, Any] | None, cfg: Config) -> None:
+        settings = copy.deepcopy(dict(settings or {}))
+        for name, value in settings.items():
+            _mark_replaced(value, cfg, tuple(name.split('.')))
+        tree = Config()
+        try:
+            tree.merge_from_dict(settings)
+        except TypeError as error:
+            raise UserError(
+                f'--cfg-options contradict each other: {", ".join(settings)}.', settings=list(settings)
+            ) from error
+        self.tree = ConfigDict({key: tree[key] for key in tree})
+
+    def get(self, *path: str) -> Any:
+        """Returns what the options set at a path, or None if they leave it alone."""
+        return look_up(self.tree, path)
+
+    def replaces(self, *path: str) -> bool:
+        """Returns whether an option replaces the whole dictionary at a path, or one around it."""
+        return any('_delete_' in (look_up(self.tree, path[:end]) or {}) for end in range(len(path) + 1))
+
+    def apply(self, cfg: Config) -> None:
+        """Sets the values in ``cfg``.
+
+        Raises:
+            UserError: If an option does not fit the config.
+        """
+        try:
+            cfg.merge_from_dict(copy.deepcopy(self.tree))
+        except (TypeError, KeyError, AttributeError) as error:
+            raise UserError(f'--cfg-options does not fit the config: {error.args[0]}') from error
+        check_forms(cfg)
+
+
+def check_forms(cfg: Config) -> None:
+    """Checks the types of the settings that this package changes.
+
+    Raises:
+        UserError: If one is of another type; ``facts['key']`` names it.
+    """
+    forms: list[tuple[str, Any, type | UnionType, str]] = [
+        (key, cfg.get(key), ConfigDict | None, 'a dictionary') for key in DICTIONARIES
+    ]
+    forms.append(('custom_hooks', cfg.get('custom_hooks'), list | tuple | None, 'a list'))
+    schedules = ConfigDict | list | tuple | None
+    forms.append(('param_scheduler', cfg.get('param_scheduler'), schedules, 'a dictionary, or a list of them'))
+    neck = cfg.model.get('neck')
+    forms.append(('model.neck', neck, ConfigDict | list | tuple | None, 'a dictionary, or a list of them'))
+    for index, part in enumerate(neck if isinstance(neck, list | tuple) else ()):
+        forms.append((f'model.neck.{index}', part, ConfigDict, 'a dictionary'))
+    for key in LOADERS:
+        if isinstance(loader := cfg.get(key), ConfigDict):
+            forms.append((f'{key}.dataset', loader.get('dataset'), ConfigDict, 'a dictionary'))
+            for count in ('num_workers', 'batch_size'):
+                forms.append((f'{key}.{count}', loader.get(count, 1), int, 'a whole number'))
+    for key, value, kind, words in forms:
+        if not isinstance(value, kind):
+            raise UserError(f'{key} is {value!r}; it must be {words}.', key=key)
+
+
+def _mark_replaced(value: Any, cfg: Config, path: NodePath) -> None:
+    """Marks the dictionaries of an option with ``_delete_`` where the config has something other than a dictionary."""
+    if not isinstance(value, dict):
+        return
+    old, parent = look_up(cfg, path), look_up(cfg, path[:-1])
+    if isinstance(old, Mapping) or (isinstance(old, list | tuple) and all(str(key).isdigit() for key in value)):
+        for key, child in value.items():
+            _mark_replaced(child, cfg, (*path, str(key)))
+    elif isinstance(parent, Mapping | Config) and path[-1] in parent:
+        value['_delete_'] = True

@@ -1,0 +1,86 @@
+"""Reads a config file."""
+
+import difflib
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+from mmengine.config.utils import ConfigParsingError
+
+from mmconvnext.errors import UserError, raised_by_us
+
+PREFIX = 'mmconvnext::'  # of a config's name that is looked up among the installed ones
+INSTALLED = Path(__file__).parents[1] / '.mim' / 'configs'
+
+
+def read_config(path: str | Path) -> Config:
+    """Reads a config file and changes nothing in it.
+
+    Args:
+        path: The file, or ``mmconvnext::`` followed by its path below the package's configs.
+
+    Raises:
+        UserError: If there is no such file, if it cannot be read, or if it has no model.
+    """
+    by_name = str(path).startswith(PREFIX)
+    file = INSTALLED / str(path).removeprefix(PREFIX) if by_name else Path(path).expanduser()
+    if not file.is_file():
+        raise UserError(
+            f'there is no config file {path}.{_meant(file, by_name)} Those of this package are under configs/ and, '
+            f'wherever it is installed, {PREFIX}detection/... and {PREFIX}segmentation/...',
+            config=str(path),
+        )
+    try:
+        cfg = Config.fromfile(str(file))
+        model = cfg.get('model')  # a lazy config is resolved when it is asked for
+    except SyntaxError as error:
+        raise UserError(f'{path} is not Python: {error}', config=str(path)) from error
+    except (TypeError, LookupError, NameError, AttributeError, ImportError, OSError, ConfigParsingError) as error:
+        if raised_by_us(error):
+            raise
+        raise _unreadable(path, error) from error
+    if not isinstance(model, ConfigDict):
+        raise UserError(f'{path} has no model=dict(...), so there is nothing to train or test.', config=str(path))
+    return cfg
+
+
+def is_segmentation(cfg: Config) -> bool:
+    """Returns whether the config is of a segmentor. Otherwise it is of a detector.
+
+    Raises:
+        UserError: If ``default_scope`` is neither MMDetection's nor MMSegmentation's.
+    """
+    scope = cfg.get('default_scope')
+    if scope not in ('mmdet', 'mmseg'):
+        raise UserError(
+            f"default_scope is {scope!r}; it must be 'mmdet' (detection) or 'mmseg' (segmentation).",
+            default_scope=scope,
+        )
+    return scope == 'mmseg'
+
+
+def _unreadable(path: str | Path, error: Exception) -> UserError:
+    if 'cannot inherit from base' in str(error):
+        name = str(error).partition('=')[0]
+        return UserError(
+            f'{path}: {name} is a dictionary, but it is not one in the config of _base_. To replace that one, write '
+            f'{name}=dict(_delete_=True, ...).',
+            config=str(path),
+        )
+    hint = ''
+    if isinstance(error, ImportError) and 'mmpretrain' in str(error):
+        hint = (
+            " For its ConvNeXt MMPretrain is not needed: write custom_imports=dict(imports=['mmconvnext']) and "
+            "type='ConvNeXt' in a config of your own; docs/troubleshooting.md has both lines."
+        )
+    return UserError(f'{path} cannot be read: {type(error).__name__}: {error}{hint}', config=str(path))
+
+
+def _meant(file: Path, by_name: bool) -> str:
+    """Returns a sentence that names the configs whose names are close to a missing one."""
+    beside = {path.name: str(path) for path in file.parent.glob('*.py')}
+    installed = {
+        path.name: f'{PREFIX}{path.relative_to(INSTALLED).as_posix()}' for path in INSTALLED.glob('[!_]*/*.py')
+    }
+    known = installed | ({} if by_name else beside)
+    close = [known[name] for name in difflib.get_close_matches(file.name, known, n=3, cutoff=0.8)]
+    return f' Did you mean {" or ".join(close)}?' if close else ''

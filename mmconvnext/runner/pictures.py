@@ -1,0 +1,86 @@
+"""Pictures with the ground truth on the left and the model's result on the right."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from mmengine.structures import PixelData
+
+from mmconvnext.runner.result_files import result_names
+
+SCORE_THRESHOLD = 0.5  # of a detection that is drawn
+SIDE = 400  # pixels; in smaller pictures the visualizer's labels would cover the objects
+
+
+def draw_result(visualizer: Any, data_sample: Any, path: Path) -> None:
+    """Saves one image with its ground truth on the left and the model's result on the right; a small one enlarged."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = mmcv.imread(data_sample.img_path, channel_order='rgb')
+    times = -(-SIDE // min(image.shape[:2]))
+    image = image.repeat(times, 0).repeat(times, 1)
+    sample = _enlarged(data_sample.cpu(), times)
+    options = {} if 'pred_sem_seg' in sample else {'pred_score_thr': SCORE_THRESHOLD}
+    visualizer.add_datasample(path.stem, image, sample, draw_gt=True, out_file=str(path), **options)
+
+
+def _enlarged(data_sample: Any, times: int) -> Any:
+    """A copy of a data sample whose boxes, masks and label maps fit an image that many times as large."""
+    sample = copy.deepcopy(data_sample)
+    for name in ('gt_instances', 'pred_instances'):
+        instances = sample.get(name, {})
+        if 'bboxes' in instances:
+            instances.bboxes = times * getattr(instances.bboxes, 'tensor', instances.bboxes)
+        if 'masks' in instances:
+            masks = instances.masks if isinstance(instances.masks, torch.Tensor) else instances.masks.to_ndarray()
+            instances.masks = np.asarray(masks).repeat(times, 1).repeat(times, 2)  # (n, H, W), enlarged
+    for name in ('gt_sem_seg', 'pred_sem_seg'):
+        if name in sample:
+            labels = sample.get(name).data.repeat_interleave(times, 1).repeat_interleave(times, 2)  # (1, H, W)
+            setattr(sample, name, PixelData(data=labels))
+    return sample
+
+
+def draw_results(runner: Runner, folder: Path, count: int) -> list[Path]:
+    """Runs the model on the first ``count`` validation images and saves a picture of each; none without validation."""
+    if runner.val_loop is None:
+        return []
+    runner.model.eval()
+    dataset = runner.val_dataloader.dataset
+    runner.visualizer.dataset_meta = dataset.metainfo
+    names = result_names(dataset)
+    paths = []
+    for index in range(min(count, len(dataset))):
+        with torch.no_grad():
+            (data_sample,) = runner.model.val_step(pseudo_collate([dataset[index]]))
+        paths.append(folder / f'{names.of(data_sample.img_path)}.png')
+        draw_result(runner.visualizer, data_sample, paths[-1])
+    return paths
+
+
+@HOOKS.register_module()
+class ResultPicturesHook(Hook):
+    """Saves a picture of every test image, ground truth on the left and result on the right.
+
+    Args:
+        folder: Where to.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def before_test(self, runner: Runner) -> None:
+        """Looks up the names of all images, and gives the visualizer the names and colours of the classes."""
+        self.names = result_names(runner.test_dataloader.dataset)
+        runner.visualizer.dataset_meta = runner.test_dataloader.dataset.metainfo
+
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Draws the batch's images."""
+        for data_sample in outputs:
+            draw_result(runner.visualizer, data_sample, self.folder / f'{self.names.of(data_sample.img_path)}.png')

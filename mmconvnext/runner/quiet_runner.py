@@ -1,0 +1,158 @@
+"""MMEngine's runner with a readable terminal, whole checkpoints, and data that is tried before it is needed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
+from torch.utils.data import DataLoader
+
+from mmconvnext.checkpoints.errors import CheckpointError
+from mmconvnext.checkpoints.fit import fit_detector
+from mmconvnext.checkpoints.load import unwrap
+from mmconvnext.checkpoints.locate import locate
+from mmconvnext.checkpoints.read import read_file, tensors_in
+from mmconvnext.config.processes import on_first
+from mmconvnext.errors import UserError, explain_refusals
+from mmconvnext.runner.console import LISTINGS, hide_pycocotools, only_to_file
+from mmconvnext.runner.loading import name_unreadable_files
+from mmconvnext.runner.rehearsal import rehearse
+
+
+class LoggingEvaluator(Evaluator):
+    """MMEngine's evaluator, which logs what pycocotools prints: the twelve figures of COCO."""
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Returns the metrics of all results, of a dataset of this size."""
+        with hide_pycocotools() as figures:
+            metrics = super().evaluate(size)
+        if figures:
+            MMLogger.get_current_instance().info('figures of pycocotools:\n' + '\n'.join(figures))
+        return metrics
+
+
+class QuietRunner(Runner):
+    """MMEngine's runner, whose long listings go to the log file only, and which loads a checkpoint whole or not at all.
+
+    Attributes:
+        strict (bool): Whether a checkpoint must fill the heads too. A training that starts from another one has heads
+            of its own.
+    """
+
+    strict = True
+    # MMEngine's own: settings, which become the loops; None where the config has none
+    _train_loop: BaseLoop | dict | None
+    _val_loop: BaseLoop | dict | None
+    _test_loop: BaseLoop | dict | None
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Builds the logger and filters what it prints."""
+        logger = super().build_logger(*args, **kwargs)
+        only_to_file(logger, LISTINGS)
+        return logger
+
+    def build_evaluator(self, evaluator: Any) -> Evaluator:
+        """Builds an evaluator; of MMEngine's own kind, one that logs what pycocotools prints."""
+        built = super().build_evaluator(evaluator)
+        return LoggingEvaluator(built.metrics) if type(built) is Evaluator else built
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | dict, *args: Any, **kwargs: Any) -> DataLoader:
+        """Builds a data loader that names the file where one cannot be read. The config stays as it is."""
+        if isinstance(dataloader, dict):
+            dataloader = name_unreadable_files(dataloader)
+        return Runner.build_dataloader(dataloader, *args, **kwargs)
+
+    def prepare_loops(self, *kinds: str) -> None:
+        """Builds loops with their data and evaluators, and tries a sample of each; MMEngine takes them as they start.
+
+        Args:
+            kinds: Of the loops: ``train``, ``val`` and ``test``. Those that the config does not have are passed over.
+
+        Raises:
+            UserError: If a dataset, sampler, evaluator or loop refuses its settings, or if a sample cannot be loaded
+                or evaluated.
+        """
+        loops: dict[str, BaseLoop] = {}
+        for kind, given, build in (
+            ('train', self._train_loop, self.build_train_loop),
+            ('val', self._val_loop, self.build_val_loop),
+            ('test', self._test_loop, self.build_test_loop),
+        ):
+            if kind in kinds and given is not None:
+                with (
+                    explain_refusals(f'the config cannot be built: {kind}_dataloader, {kind}_cfg or the evaluator'),
+                    hide_pycocotools(),
+                ):
+                    loops[kind] = build(given)
+        self._train_loop = loops.get('train', self._train_loop)
+        self._val_loop = loops.get('val', self._val_loop)
+        self._test_loop = loops.get('test', self._test_loop)
+        on_first(lambda: _rehearse(loops))
+
+    def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Loads a detector or segmentor whose backbone may have the names of any dialect.
+
+        MMEngine's own options are without effect: files are read on the CPU, and only safely.
+
+        Raises:
+            CheckpointError: If it cannot be read or does not fit; the model is as it was then.
+        """
+        content = read_file(locate(filename))
+        model = unwrap(self.model)
+        taken = tensors_in(content, filename)
+        fit = fit_detector(model, taken.tensors, filename, strict=self.strict)
+        fit.notes += taken.notes
+        if self._resume:
+            _check_training_state(content, filename)
+        # MMEngine runs the text of the config in meta as Python code, which may be anybody's
+        meta = content.get('meta') if isinstance(content, Mapping) else None
+        meta = {name: value for name, value in meta.items() if name != 'config'} if isinstance(meta, Mapping) else {}
+        content = {**(content if isinstance(content, Mapping) else {}), 'meta': meta, 'state_dict': fit.state}
+        self.call_hook('after_load_checkpoint', checkpoint=content)  # averaged weights may take the place of these
+        model.load_state_dict(content['state_dict'], strict=False)
+        self._has_loaded = True
+        self.logger.info(fit.report(filename))
+        return content
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Goes on with the training that wrote a checkpoint.
+
+        Raises:
+            CheckpointError: If it cannot be read, does not fit, or is of a training with another optimizer.
+        """
+        try:
+            super().resume(filename, *args, **kwargs)
+        except UserError:
+            raise
+        except ValueError as error:  # the optimizer compares its groups of parameters with those of the file
+            raise CheckpointError(
+                f'{filename} cannot be resumed with this config: {error}. Resume with the config that it was trained '
+                f'with, or start from its weights alone: --cfg-options load_from={filename}'
+            ) from error
+        by_epoch = isinstance(self.train_loop, EpochBasedTrainLoop)
+        if self.epoch >= self.max_epochs if by_epoch else self.iter >= self.max_iters:
+            self.logger.info(
+                f'{filename}: this training had already finished, after {self.iter} steps; nothing is left to train'
+            )
+
+
+def _rehearse(loops: Mapping[str, BaseLoop]) -> None:
+    for kind, loop in loops.items():
+        findings = rehearse(f'{kind}_dataloader', loop.dataloader, getattr(loop, 'evaluator', None))
+        if table := findings.table():
+            print(f'the data, by a sample:\n{table}', flush=True)
+        findings.refuse()
+
+
+def _check_training_state(content: Mapping[str, Any], source: str) -> None:
+    """Checks that a checkpoint holds what a training goes on with, beside the weights."""
+    missing = [name for name in ('meta', 'message_hub', 'optimizer') if not isinstance(content.get(name), Mapping)]
+    missing += [f'meta.{name}' for name in ('epoch', 'iter') if 'meta' not in missing and name not in content['meta']]
+    if missing:
+        raise CheckpointError(
+            f'{source} cannot be resumed: it holds weights, but not the state of their training '
+            f'({", ".join(missing)}). To start from these weights, use --cfg-options load_from={source}',
+            missing=missing,
+        )

@@ -1,0 +1,260 @@
+"""Tries a sample of the data before hours of work depend on it.
+
+A few images of each split go through their pipeline, and their own ground truth through the evaluator as if a model
+had predicted it. Without that, a fault of the validation data shows after the first epoch, and an evaluation that
+counts right results as wrong ones never shows.
+"""
+
+import copy
+import logging
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmdet.evaluation import CocoMetric
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.logging import MMLogger
+from mmengine.structures import BaseDataElement, InstanceData
+from mmseg.evaluation import IoUMetric
+from pycocotools import mask as run_lengths
+from torch.utils.data import DataLoader
+
+from mmconvnext.datasets.findings import Findings, Severity
+from mmconvnext.errors import explain_refusals
+from mmconvnext.runner.console import hide_pycocotools
+
+IMAGES = 8  # of each split
+SECONDS = 20.0  # for the images of a split; those that are not through by then are left out
+LONGEST_EVALUATION = 3600.0  # seconds that are not said
+PERFECT = 0.995  # the metrics are rounded to 3 digits
+
+
+def rehearse(name: str, loader: DataLoader, evaluator: Evaluator | None = None) -> Findings:
+    """Sends a sample of a split through its pipeline, and its ground truth through its evaluator.
+
+    Nothing is left of it: random numbers go on where they were, and the dataset and the evaluator stay as they are.
+    Of evaluators, MMDetection's CocoMetric and MMSegmentation's IoUMetric are tried; others may need more than truth.
+
+    Args:
+        name: Of the loader in the config, such as ``val_dataloader``.
+        loader: Of a split.
+        evaluator: Of that split; None for training.
+
+    Returns:
+        What is wrong with the evaluation.
+
+    Raises:
+        UserError: If a file cannot be read, or a part of the pipeline or the evaluator refuses a sample.
+    """
+    findings = Findings()
+    with _random_numbers_kept():
+        samples = _samples(name, loader)
+        metrics = evaluator.metrics if evaluator else ()
+        if any(type(metric) in (CocoMetric, IoUMetric) for metric in metrics) and not _can_be_evaluated(
+            findings, name, samples
+        ):
+            return findings
+        for metric in metrics:
+            if type(metric) is CocoMetric and not metric.format_only:
+                _rehearse_boxes(findings, name, loader.dataset, metric, samples)
+            elif type(metric) is IoUMetric and not metric.format_only:
+                _rehearse_label_maps(findings, name, loader.dataset, metric, samples)
+    return findings
+
+
+def _can_be_evaluated(findings: Findings, name: str, samples: Mapping[int, Any]) -> bool:
+    """Whether samples have what the evaluators, and the heads before them, read beside the truth; adds what is not."""
+    for sample in map(_first, samples.values()):
+        if 'ori_shape' not in (sample if isinstance(sample, BaseDataElement) else ()):
+            findings.add(
+                'sample-without-ori_shape',
+                Severity.REFUSES,
+                name,
+                'gives images without their ori_shape, which the evaluation reads',
+                "The last transform of its pipeline packs it: add 'ori_shape' to its meta_keys.",
+                count=0,
+            )
+            return False
+    return bool(samples)
+
+
+def _samples(name: str, loader: DataLoader) -> dict[int, Any]:
+    """What comes out of the pipeline, by index; images are taken evenly from the whole split."""
+    dataset = _apart(loader.dataset)
+    deadline = time.monotonic() + SECONDS
+    samples: dict[int, Any] = {}
+    for index in np.linspace(0, len(dataset) - 1, min(IMAGES, len(dataset))).astype(int).tolist():
+        with explain_refusals(f'{name}: image {index} of {len(dataset)} cannot be loaded', cv2.error, IndexError):
+            sample = dataset[index]
+        # The images are not needed any more; a few large ones may fill the memory
+        samples[index] = sample.get('data_samples') if isinstance(sample, Mapping) else None
+        if time.monotonic() > deadline:
+            break
+    return samples
+
+
+def _rehearse_boxes(
+    findings: Findings, name: str, dataset: Any, metric: CocoMetric, samples: Mapping[int, Any]
+) -> None:
+    """Scores the boxes and masks that the dataset loaded against those of the evaluator's own annotation file."""
+    metric = copy.copy(metric)
+    metric.results, metric.outfile_prefix = [], None
+    predicted = []
+    for index, sample in samples.items():
+        info = dataset.get_data_info(index)
+        sample = _first(sample)
+        height, width = sample.ori_shape[:2]
+        instances = [instance for instance in info['instances'] if not instance['ignore_flag']]
+        masks = [instance['mask'] for instance in instances if 'mask' in instance]
+        if 'segm' in metric.metrics and len(masks) < len(instances):  # of a format whose masks are elsewhere
+            continue
+        prediction = InstanceData(
+            bboxes=torch.tensor([instance['bbox'] for instance in instances]).reshape(-1, 4),
+            scores=torch.ones(len(instances)),
+            labels=torch.tensor([instance['bbox_label'] for instance in instances], dtype=torch.long),
+        )
+        if 'segm' in metric.metrics:
+            prediction.masks = [_as_run_lengths(mask, height, width) for mask in masks]
+        # The sample's own entries too: without ann_file the evaluator takes the truth from there
+        known = {key: value for key, value in sample.metainfo.items() if key != 'img_id'}
+        predicted.append(known | dict(img_id=info['img_id'], pred_instances=prediction.to_dict()))
+    if (truth := metric._coco_api) is not None:
+        # Crowds and boxes without area are left out where the data is loaded, which is said before
+        classes = truth.get_cat_ids(cat_names=metric.dataset_meta['classes'])
+        predicted = [
+            one
+            for one in predicted
+            if len(one['pred_instances']['labels'])
+            == len(truth.get_ann_ids(img_ids=[one['img_id']], cat_ids=classes, iscrowd=False))
+        ]
+        metric.img_ids = [one['img_id'] for one in predicted]
+    if any(len(one['pred_instances']['labels']) for one in predicted):
+        _score(findings, name, metric, predicted, len(dataset), perfect=PERFECT)
+
+
+def _rehearse_label_maps(
+    findings: Findings, name: str, dataset: Any, metric: IoUMetric, samples: Mapping[int, Any]
+) -> None:
+    """Scores the label maps that the dataset loaded against themselves."""
+    metric = copy.copy(metric)
+    metric.results, metric.output_dir = [], None
+    predicted = []
+    for sample in map(_first, samples.values()):
+        if 'gt_sem_seg' not in sample:
+            findings.add(
+                'no-truth-to-evaluate',
+                Severity.REFUSES,
+                name,
+                'gives images without their label maps, which its evaluator needs',
+                "Its pipeline wants dict(type='LoadAnnotations') before dict(type='PackSegInputs').",
+                count=0,
+            )
+            return
+        truth = sample.gt_sem_seg.data
+        if truth.shape[-2:] != tuple(sample.ori_shape[:2]):
+            findings.add(
+                'truth-of-another-size',
+                Severity.REFUSES,
+                name,
+                f'gives the label map of an image of {_size(sample.ori_shape)} as one of {_size(truth.shape[-2:])}, '
+                'and results are compared in the size of the image',
+                "Put dict(type='LoadAnnotations') behind the transforms of its pipeline that change the size.",
+                count=0,
+            )
+            return
+        predicted.append(dict(pred_sem_seg=dict(data=truth), gt_sem_seg=dict(data=truth)))
+    _score(findings, name, metric, predicted, len(dataset), perfect=100 * PERFECT)
+
+
+def _score(
+    findings: Findings, name: str, metric: BaseMetric, predicted: Sequence[dict], images: int, *, perfect: float
+) -> None:
+    """Evaluates truth as if it were predicted, and adds what is wrong with its score."""
+    start = time.monotonic()
+    with (
+        _silence(),
+        explain_refusals(f'{name}: the evaluator refuses the truth of its own images', cv2.error, IndexError),
+    ):
+        metric.process(None, predicted)
+        scores = metric.compute_metrics(metric.results)
+    seconds = (time.monotonic() - start) / len(predicted) * images
+    means = [key for key in scores if key in ('bbox_mAP', 'segm_mAP', 'mIoU', 'mDice', 'mFscore')]
+    for key in means:
+        # COCO gives -1, and MMSegmentation NaN, where there is nothing to find
+        if 0 <= scores[key] < perfect:
+            findings.add(
+                f'truth-scores-{key}',
+                Severity.REFUSES if scores[key] == 0 else Severity.CHANGES,
+                name,
+                f'is evaluated wrongly: the ground truth of {len(predicted)} of its images, as if it were predicted, '
+                f'gets {key} {scores[key]:g}, where {100 if perfect > 1 else 1} is perfect',
+                'Compare what the dataset and the evaluator are told to read: annotations, classes, sizes.',
+                count=0,
+            )
+    if seconds > LONGEST_EVALUATION:
+        findings.add(
+            'slow-evaluation',
+            Severity.CHANGES,
+            name,
+            f'takes about {seconds / 3600:.1f} hours to evaluate, by a sample of {len(predicted)} images',
+            'Evaluate fewer images, or less often.',
+            count=0,
+        )
+
+
+def _as_run_lengths(mask: Any, height: int, width: int) -> dict[str, Any]:
+    """A mask of an annotation file, polygons or run lengths, as MMDetection's predictions have it."""
+    if isinstance(mask, list):
+        return run_lengths.merge(run_lengths.frPyObjects(mask, height, width))
+    return run_lengths.frPyObjects(mask, height, width) if isinstance(mask['counts'], list) else mask
+
+
+def _first(sample: Any) -> BaseDataElement:
+    """Of a sample under test-time augmentation, the first of its forms."""
+    return sample[0] if isinstance(sample, list) else sample
+
+
+def _size(shape: Sequence[int]) -> str:
+    return f'{shape[1]}x{shape[0]}'
+
+
+def _apart(dataset: Any) -> Any:
+    """A dataset with pipelines of its own: some, such as CachedMosaic, keep the images that they saw."""
+    dataset = copy.copy(dataset)
+    if hasattr(dataset, 'pipeline'):
+        dataset.pipeline = copy.deepcopy(dataset.pipeline)
+    if isinstance(getattr(dataset, 'dataset', None), torch.utils.data.Dataset):
+        dataset.dataset = _apart(dataset.dataset)
+    if isinstance(getattr(dataset, 'datasets', None), list):
+        dataset.datasets = [_apart(one) for one in dataset.datasets]
+    return dataset
+
+
+@contextmanager
+def _random_numbers_kept() -> Iterator[None]:
+    """Puts Python's, NumPy's and PyTorch's random numbers back to where they were."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keeps the tables that metrics print and log out of the terminal and the log."""
+    logger = MMLogger.get_current_instance()
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with hide_pycocotools():
+            yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,1 @@
+"""The pages of the model zoo, made from the configs."""
