@@ -54,3 +54,24 @@ def test_without_mmdet_mmseg_and_mmcv_the_backbone_runs(import_without):
     run = import_without('mmdet', 'mmseg', 'mmcv')
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == '[4, 8, 12, 16]'
+
+
+def test_importing_what_is_below_the_runner_loads_no_plots_and_changes_no_warnings(root, python):
+    """A user's program may choose its own plotting backend and its own warnings."""
+    script = textwrap.dedent("""
+        import importlib, pathlib, sys, warnings
+        import mmengine.config, mmengine.dist, mmengine.logging, mmengine.model, mmengine.optim, mmengine.registry
+
+        before = list(warnings.filters)
+        layers = 'errors config_tree compat kernels backbones checkpoints optim datasets config'.split()
+        for path in sorted(pathlib.Path('mmconvnext').rglob('*.py')):
+            name = '.'.join(path.with_suffix('').parts).removesuffix('.__init__')
+            # The Triton kernels import Triton, which is not installed everywhere, and only they do
+            if name.split('.')[1:2] in [[layer] for layer in layers] and path.stem != '__main__' and 'triton' not in name:
+                importlib.import_module(name)
+        print([n for n in ('matplotlib', 'cv2', 'timm', 'mmdet', 'mmseg', 'mmcv') if n in sys.modules])
+        print([entry for entry in warnings.filters if entry not in before])
+    """)
+    run = subprocess.run([python, '-c', script], capture_output=True, text=True, cwd=root, timeout=240)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == ['[]', '[]']
