@@ -27,8 +27,9 @@ help:
 demo: $(INSTALLED)
 	$(RUN) tools/train.py configs/detection/cascade_convnext_t_3x.py --mini --seed 0
 
+# One process for each core, of one thread each; a test file stays in one process, whose fixtures it shares
 test: $(INSTALLED)
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-gpu: $(INSTALLED)
 	$(RUN) -c "import torch; assert torch.cuda.is_available(), 'make test-gpu needs a GPU that PyTorch can use'; \
