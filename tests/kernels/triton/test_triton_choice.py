@@ -11,9 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmconvnext import kernels
 from mmconvnext.backbones.convnext import Block
-from mmconvnext.kernels import choice
+from mmconvnext.kernels import dispatch
 from mmconvnext.kernels.choice import runs_fused, runs_triton
-from mmconvnext.kernels.triton import ops
+from mmconvnext.kernels.triton import operators
 
 
 @pytest.fixture
@@ -50,9 +50,9 @@ def test_it_runs_where_it_was_asked_for(block: Block, x: torch.Tensor, monkeypat
 
 
 def test_auto_takes_the_layers_on_a_gpu(block: Block, x: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choice.AUTO['cuda'] == 'reference'
+    assert dispatch.AUTO['cuda'] == 'reference'
     assert not runs_triton(block, x)
-    monkeypatch.setitem(choice.AUTO, x.device.type, 'triton')
+    monkeypatch.setitem(dispatch.AUTO, x.device.type, 'triton')
     assert runs_triton(block, x)
 
 
@@ -65,8 +65,8 @@ def test_without_triton(block: Block, x: torch.Tensor, monkeypatch: pytest.Monke
     ('version', 'enough'), [('3.8.0', True), ('3.10.1+git', True), ('4.0', True), ('3.7.1', False)]
 )
 def test_versions_of_triton(version: str, enough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice.importlib.metadata, 'version', lambda name: version)
-    assert choice._has_triton() == enough
+    monkeypatch.setattr(dispatch.importlib.metadata, 'version', lambda name: version)
+    assert dispatch._has_triton() == enough
 
 
 def test_a_cpu_without_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:

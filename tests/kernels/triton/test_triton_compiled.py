@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from mmconvnext.backbones.sizes import ARCHS
-from mmconvnext.kernels.triton import tables
+from mmconvnext.kernels.triton import tiles
 
 # Of one block of threads, bytes
 SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024}
-NARROW = sorted({w for arch in ARCHS.values() for w in arch.widths if tables.has_norm_mlp(w)})
+NARROW = sorted({w for arch in ARCHS.values() for w in arch.widths if tiles.has_norm_mlp(w)})
 
 MLP = ('norm_mlp', 'norm_mlp_backward', 'column_sums')
 
@@ -25,7 +25,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from mmconvnext.backbones.convnext import Block
 from mmconvnext.kernels.tensors import BlockTensors
-from mmconvnext.kernels.triton import passes
+from mmconvnext.kernels.triton import launches
 
 class Driver:
     def get_current_device(self):
@@ -49,8 +49,8 @@ for size, width, version in itertools.product(sizes, (96, 384), (1, 2)):
     t = BlockTensors(*(None if p is None else p.detach() for p in BlockTensors.of(
         Block(width, 0.0, float(version == 1), version == 2))))
     x, scales = torch.zeros(*size, width), torch.ones(size[0])
-    _, y, hidden, energy = passes.forward(x, t, scales, torch.bfloat16, True)
-    passes.backward(x, x, y, hidden, energy, t, scales, torch.bfloat16)
+    _, y, hidden, energy = launches.forward(x, t, scales, torch.bfloat16, True)
+    launches.backward(x, x, y, hidden, energy, t, scales, torch.bfloat16)
     print(json.dumps([width, version, sorted(found)]))
 """
 
