@@ -1,11 +1,10 @@
 """A backbone for inference only, with constants folded into its weights and the weights packed for the CPU.
 
-from mmconvnext.deploy import deploy
-
-model.backbone = deploy(model.backbone)
+It takes the backbone's place in the model: ``model.backbone = deploy(model.backbone)``.
 """
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,10 +15,8 @@ from mmconvnext.backbones.convnext import Block, ConvNeXt, Stage
 from mmconvnext.backbones.unmodified import is_hooked
 from mmconvnext.errors import UserError
 from mmconvnext.kernels import dispatch
-from mmconvnext.kernels.cpu.chunked_forward import PreparedBlock, forward, prepare
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-PIXELS = 1024  # number of pixels that the packed layout is optimized for
 
 
 def deploy(backbone: nn.Module, dtype: torch.dtype | None = None) -> 'DeployedConvNeXt':
@@ -134,7 +131,7 @@ class DeployedConvNeXt(nn.Module):
 
 
 class _FoldedBlock(Block):
-    """A block whose parameters are the folded ones, with weights that are packed once.
+    """A block with constants folded into its parameters, and with weights that are packed once.
 
     Args:
         block: The block to fold.
@@ -142,49 +139,44 @@ class _FoldedBlock(Block):
     """
 
     def __init__(self, block: Any, dtype: torch.dtype) -> None:
+        nn.Module.__init__(self)
+        block = copy.deepcopy(block)
+        block.to(torch.promote_types(block.pwconv1.weight.dtype, torch.float32))  # rounded once, after folding
         t = block.kernel_tensors()
         assert t is not None, 'deploy() has checked the block'
-        with torch.device('meta'):  # parameters follow
-            super().__init__(len(t.b2), drop_path_rate=0.0, layer_scale_init_value=0.0, use_grn=t.grn_gamma is not None)
+        for name, layer in block.named_children():
+            self.add_module(name, layer)
+        self.gamma = None
+        self.drop_path.rate = 0.0
         with torch.no_grad():
-            t = t.to(torch.promote_types(t.w1.dtype, torch.float32))  # rounded once, after folding
             w1, b1 = t.norm_in_first_linear()
             w2, b2 = t.w2, t.grn_in_second_bias()
             if t.layer_scale is not None:
                 w2, b2 = w2 * t.layer_scale[:, None], b2 * t.layer_scale
-            folded = {
-                'dwconv.weight': t.dw_weight,
-                'dwconv.bias': t.dw_bias,
-                'norm.weight': torch.ones_like(t.norm_weight),
-                'norm.bias': torch.zeros_like(t.norm_bias),
-                'pwconv1.weight': w1,
-                'pwconv1.bias': b1,
-                'pwconv2.weight': w2,
-                'pwconv2.bias': b2,
-            }
+            for parameter, folded in zip((t.w1, t.b1, t.w2, t.b2), (w1, b1, w2, b2)):
+                parameter.copy_(folded)
+            t.norm_weight.fill_(1)
+            t.norm_bias.zero_()
             if t.grn_beta is not None:
-                folded['grn.beta'] = torch.zeros_like(t.grn_beta)
-            folded = {name: tensor.to(dtype) for name, tensor in folded.items()}
-            if t.grn_gamma is not None:
-                folded['grn.gamma'] = t.grn_gamma  # not rounded, since GRN computes its factor in float32
-            # What was neither folded nor rounded is still the original's memory
-            folded = {name: tensor.clone() for name, tensor in folded.items()}
-        self.load_state_dict(folded, assign=True)
-        self.prepared: PreparedBlock | None = None
+                t.grn_beta.zero_()
+        grn_gamma = None if t.grn_gamma is None else t.grn_gamma.detach()
+        self.to(dtype)
+        if grn_gamma is not None:  # not rounded, since GRN computes its factor in float32
+            self.grn.gamma = nn.Parameter(grn_gamma)
+        self.packed: Callable[[Tensor], Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Computes (B, C, H, W) from (B, C, H, W)."""
-        t = self.kernel_tensors() if dispatch.runs_prepared(x) else None
+        t = self.kernel_tensors() if dispatch.can_run_packed(x) else None
         if t is None:
             return self.layer_by_layer(x)
-        if self.prepared is None:
-            self.prepared = prepare(t, PIXELS, fuse_gelu=True, pack=True)
-        out, _, _ = forward(x.contiguous(memory_format=torch.channels_last), self.prepared)
-        return out
+        if self.packed is None:
+            self.packed = dispatch.pack(t)
+        return self.packed(x)
 
     def _apply(self, *args: Any, **kwargs: Any) -> Any:
-        self.prepared = None  # moved or converted, the parameters are packed again
+        self.packed = None  # moved or converted parameters are packed again
         return super()._apply(*args, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, 'prepared': None}  # packed weights can be neither copied nor pickled
+        return {**self.__dict__, 'packed': None}  # packed weights can be neither copied nor pickled

@@ -4,8 +4,7 @@ Each function returns an argument in the form that the backbone uses, or raises 
 allowed. NumPy's numbers and arrays are accepted, and what the caller gave is never changed.
 """
 
-from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,39 +66,34 @@ def check_unknown(unknown: Mapping[str, Any], version: object, frozen_stages: ob
         )
 
 
-def integer(name: str, value: object, low: int, high: float, meaning: str) -> int:
-    """Returns an integer from ``low`` to ``high``. ``meaning`` completes "must be" in the error."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or not low <= int(value) <= high:
+def checked(name: str, value: Any, kinds: Sequence[type], is_allowed: Callable[[Any], bool], meaning: str) -> Any:
+    """Returns a bool or a number, also of NumPy, as Python's.
+
+    Args:
+        name: Of the argument.
+        value: What the user gave.
+        kinds: The types that it may have.
+        is_allowed: Tells whether a value of these types is allowed.
+        meaning: What is allowed, in words. It completes "must be" in the error.
+    """
+    plain = value.item() if isinstance(value, np.generic) else value
+    if type(plain) not in kinds or not is_allowed(plain):
         raise UserError(f'{name}={value!r} must be {meaning}.', argument=name)
-    return int(value)
+    return plain
 
 
-def number(name: str, value: object, below: float, meaning: str) -> float:
-    """Returns a number of at least 0 and less than ``below``. ``meaning`` completes "must be" in the error."""
-    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) < below:
-        raise UserError(f'{name}={value!r} must be {meaning}.', argument=name)
-    return float(value)
-
-
-def flag(name: str, value: object) -> bool:
-    """Returns a bool."""
-    if not isinstance(value, bool | np.bool_):
-        raise UserError(f'{name}={value!r} must be True or False.', argument=name)
-    return bool(value)
-
-
-def integers(name: str, values: object, low: int, high: float, meaning: str) -> tuple[int, ...]:
-    """Returns a sequence or a one-dimensional array of integers from ``low`` to ``high`` as a tuple."""
+def integers(name: str, values: Any, is_allowed: Callable[[int], bool], meaning: str) -> tuple[int, ...]:
+    """Returns a sequence or a one-dimensional array of integers as a tuple; the arguments are those of `checked`."""
     listed = values.tolist() if isinstance(values, np.ndarray | Tensor) else values
     if not isinstance(listed, Sequence) or isinstance(listed, str | bytes):
         raise UserError(f'{name}={values!r} must be {meaning}.', argument=name)
-    return tuple(integer(f'{name}[{i}]', value, low, high, meaning) for i, value in enumerate(listed))
+    return tuple(checked(f'{name}[{i}]', value, [int], is_allowed, meaning) for i, value in enumerate(listed))
 
 
 def stages(out_indices: object, num_stages: int) -> tuple[int, ...]:
     """Returns ``out_indices`` in ascending order; negative indices count from the last of ``num_stages``."""
     meaning = f'one or more different stages, each from {-num_stages} to {num_stages - 1}'
-    indices = integers('out_indices', out_indices, -num_stages, num_stages - 1, meaning)
+    indices = integers('out_indices', out_indices, lambda i: -num_stages <= i < num_stages, meaning)
     ascending = tuple(sorted({i % num_stages for i in indices}))
     if not indices or len(ascending) != len(indices):
         raise UserError(f'out_indices={out_indices!r} must be {meaning}.', argument='out_indices')
@@ -110,19 +104,15 @@ def layer_scale(value: object, version: int) -> float:
     """Returns what each entry of layer scale starts from, 0 for no layer scale. None is the papers' value."""
     if value is None:
         return 1e-6 if version == 1 else 0.0
-    start = number(
-        'layer_scale_init_value',
-        value,
-        float('inf'),
-        "0 (no layer scale) or a positive number, or None for the paper's",
-    )
+    meaning = "0 (no layer scale) or a positive number, or None for the paper's"
+    start = checked('layer_scale_init_value', value, (int, float), lambda v: 0 <= v < float('inf'), meaning)
     if version == 2 and start != 0:
         raise UserError(
             f'layer_scale_init_value={value!r} contradicts version=2: ConvNeXt V2 has no layer scale. Leave it out, or '
             'set it to None in a config that inherits it.',
             argument='layer_scale_init_value',
         )
-    return start
+    return float(start)
 
 
 def initializers(init_cfg: object) -> list[dict] | None:

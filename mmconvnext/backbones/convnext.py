@@ -145,20 +145,22 @@ class ConvNeXt(BaseModule):
         super().__init__(init_cfg=arguments.initializers(init_cfg))
         self.arch = resolve_arch(arch)
         depths, widths = self.arch.depths, self.arch.widths
-        self.version = arguments.integer('version', version, 1, 2, '1 (layer scale) or 2 (GRN)')
-        self.in_channels = arguments.integer('in_channels', in_channels, 1, float('inf'), 'a positive integer')
+        self.version = arguments.checked('version', version, [int], (1, 2).__contains__, '1 (layer scale) or 2 (GRN)')
+        self.in_channels = arguments.checked('in_channels', in_channels, [int], lambda n: n > 0, 'a positive integer')
         self.out_indices = arguments.stages(out_indices, len(depths))
         num_stages = self.out_indices[-1] + 1
-        self.frozen_stages = arguments.integer(
+        self.frozen_stages = arguments.checked(
             'frozen_stages',
             frozen_stages,
-            -1,
-            num_stages,
+            [int],
+            lambda n: -1 <= n <= num_stages,
             f'-1 (nothing), 0 (the stem) or up to {num_stages} (the stem and as many of the {num_stages} stages that '
             f'out_indices={self.out_indices} builds)',
         )
-        self.with_cp = arguments.flag('with_cp', with_cp)
-        drop_path_rate = arguments.number('drop_path_rate', drop_path_rate, 1, 'a number, at least 0 and less than 1')
+        self.with_cp = arguments.checked('with_cp', with_cp, [bool], lambda _: True, 'True or False')
+        drop_path_rate = arguments.checked(
+            'drop_path_rate', drop_path_rate, (int, float), lambda p: 0 <= p < 1, 'a number, at least 0 and less than 1'
+        )
         layer_scale_init_value = arguments.layer_scale(layer_scale_init_value, self.version)
 
         self.out_channels = tuple(widths[i] for i in self.out_indices)

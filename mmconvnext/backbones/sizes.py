@@ -69,7 +69,7 @@ def resolve_arch(arch: str | Mapping[str, Sequence[int]]) -> Arch:
 
 def _one_per_stage(name: str, values: object) -> tuple[int, ...]:
     meaning = 'one positive integer for each of the four stages'
-    found = integers(name, values, 1, float('inf'), meaning)
+    found = integers(name, values, lambda n: n > 0, meaning)
     if len(found) != 4:
         raise UserError(f'{name}={values!r} must be {meaning}.', argument=name)
     return found

@@ -17,45 +17,11 @@ def tensors_if_unmodified(block: Any) -> BlockTensors | None:
     It would be if a layer was replaced, parametrized, hooked, patched, or given another geometry.
     """
     layers = block._modules
-    if (
-        tuple(layers) != LAYERS
-        or nn.modules.module._has_any_global_hook()
-        or any(map(is_hooked, layers.values()))
-        or not _are_as_built(block.gamma, *layers.values())
-    ):
+    if tuple(layers) != LAYERS or nn.modules.module._has_any_global_hook() or any(map(is_hooked, layers.values())):
         return None
-    dwconv, norm, pwconv1, grn, pwconv2, _ = layers.values()
-    return BlockTensors(
-        dwconv.weight,
-        dwconv.bias,
-        norm.weight,
-        norm.bias,
-        pwconv1.weight,
-        pwconv1.bias,
-        pwconv2.weight,
-        pwconv2.bias,
-        block.gamma,
-        getattr(grn, 'gamma', None),
-        getattr(grn, 'beta', None),
-    )
-
-
-def is_hooked(module: nn.Module) -> bool:
-    """Whether a call of the module does more than its class's ``forward``: it has a hook, or was patched."""
-    attributes = module.__dict__
-    return 'forward' in attributes or any(attributes[hooks] for hooks in HOOKS)
-
-
-def _are_as_built(
-    gamma: nn.Parameter | None,
-    dwconv: nn.Module,
-    norm: nn.Module,
-    pwconv1: nn.Module,
-    grn: nn.Module,
-    pwconv2: nn.Module,
-    drop_path: nn.Module,
-) -> bool:
-    return (
+    gamma = block.gamma
+    dwconv, norm, pwconv1, grn, pwconv2, drop_path = layers.values()
+    as_built = (
         (type(grn) is nn.Identity or (type(grn) is GRN and grn.eps == EPS and gamma is None))
         and type(drop_path) is DropPath
         and type(dwconv) is nn.Conv2d
@@ -74,3 +40,14 @@ def _are_as_built(
         and pwconv1.weight.shape == pwconv2.weight.shape[::-1] == (4 * dwconv.groups, dwconv.groups)
         and all(layer.bias is not None for layer in (dwconv, norm, pwconv1, pwconv2))
     )
+    if not as_built:
+        return None
+    linears = (pwconv1.weight, pwconv1.bias, pwconv2.weight, pwconv2.bias)
+    of_grn = (None, None) if type(grn) is nn.Identity else (grn.gamma, grn.beta)
+    return BlockTensors(dwconv.weight, dwconv.bias, norm.weight, norm.bias, *linears, gamma, *of_grn)
+
+
+def is_hooked(module: nn.Module) -> bool:
+    """Whether a call of the module does more than its class's ``forward``: it has a hook, or was patched."""
+    attributes = module.__dict__
+    return 'forward' in attributes or any(attributes[hooks] for hooks in HOOKS)

@@ -16,6 +16,7 @@ from torch.autograd import forward_ad
 
 from mmconvnext.errors import UserError
 from mmconvnext.kernels.cpu.autograd import cpu_block
+from mmconvnext.kernels.cpu.chunked_forward import forward, prepare
 from mmconvnext.kernels.tensors import BlockTensors
 from mmconvnext.kernels.triton.operators import triton_block
 
@@ -32,6 +33,7 @@ AUTO = {'cpu': 'cpu', 'cuda': 'reference'}
 CAPABILITIES = ((8, 0), (9, 0))
 OLDEST_TRITON = (3, 8)
 TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+PACKED_PIXELS = 1024  # number of pixels that packed weights are laid out for
 # Largest size of a launch's second and third axis
 GRID = 65535
 # Tests run the kernels on CPU tensors, in Triton's interpreter
@@ -147,8 +149,8 @@ def kernel_for(x: Tensor, tensors: Callable[[], BlockTensors | None]) -> Kernel 
     return None
 
 
-def runs_prepared(x: Tensor) -> bool:
-    """Whether weights that were packed in advance may compute a block: eagerly, on the CPU, outside autocast."""
+def can_run_packed(x: Tensor) -> bool:
+    """Whether :func:`pack` may compute a block on ``x``: eagerly, on the CPU, outside autocast."""
     return (
         _CHOICE.get().path == 'auto'
         and not torch.compiler.is_compiling()
@@ -156,6 +158,15 @@ def runs_prepared(x: Tensor) -> bool:
         and x.device.type == 'cpu'
         and _runs_on_cpu(x)
     )
+
+
+def pack(t: BlockTensors) -> Callable[[Tensor], Tensor]:
+    """Packs a block's weights for the CPU, and returns the function that computes the block with them.
+
+    It takes and returns (B, C, H, W). There is no gradient, and no stochastic depth.
+    """
+    prepared = prepare(t, PACKED_PIXELS, fuse_gelu=True, pack=True)
+    return lambda x: forward(x.contiguous(memory_format=torch.channels_last), prepared)[0]
 
 
 class HasTensors(Protocol):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmconvnext.kernels.cpu.chunks import Range, branches, chunks, maps, pixels
+from mmconvnext.kernels.cpu.chunks import TRAINING_PIXELS, Range, branches, chunks, maps, pixels
 from mmconvnext.kernels.cpu.depthwise_gradients import input_gradient, weight_gradient
 from mmconvnext.kernels.cpu.linear import Linear, prepare_linear
 from mmconvnext.kernels.grn import Response, energy
@@ -66,8 +66,7 @@ class _MLPBackward:
         """Goes through the pixels of one sample, or of all samples if none differs from the others."""
         t, grads = self.t, self.grads
         grads['b2'] += self.grad_out[slice(*samples)].sum(0).mul_(scale)
-        pixel_bytes = 2 * len(t.w1) * t.w1.itemsize  # as in a forward that keeps the pre-activations
-        parts = ((chunk, self._pre_activation(chunk)) for chunk in chunks(samples, pixel_bytes))
+        parts = ((chunk, self._pre_activation(chunk)) for chunk in chunks(samples, TRAINING_PIXELS))
         if t.grn_gamma is not None:
             self._run_with_grn(list(parts), scale, t.grn_gamma)
             return

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmconvnext.kernels.cpu.chunks import Range, branches, chunks, pixels
+from mmconvnext.kernels.cpu.chunks import ACTIVATION_BYTES, TRAINING_PIXELS, Range, branches, chunks, pixels
 from mmconvnext.kernels.cpu.linear import Linear, prepare_linear
 from mmconvnext.kernels.grn import Response, energy
 from mmconvnext.kernels.tensors import EPS, BlockTensors
@@ -30,7 +30,7 @@ class PreparedBlock(NamedTuple):
     gelu_fused: bool
     layer_scale: Tensor | None  # (C,)
     grn_gamma: Tensor | None  # (4C,)
-    pixel_bytes: int  # of one pixel's activation, and of its pre-activation unless GELU is fused
+    longest_chunk: int  # in pixels
 
 
 def prepare(t: BlockTensors, pixels: int, *, fuse_gelu: bool, pack: bool | None = None) -> PreparedBlock:
@@ -52,7 +52,7 @@ def prepare(t: BlockTensors, pixels: int, *, fuse_gelu: bool, pack: bool | None 
         fuse_gelu,
         t.layer_scale,
         t.grn_gamma,
-        (1 if fuse_gelu else 2) * len(t.w1) * t.w1.itemsize,
+        ACTIVATION_BYTES // (len(t.w1) * t.w1.itemsize) if fuse_gelu else TRAINING_PIXELS,
     )
 
 
@@ -81,7 +81,7 @@ def forward(
         if scale == 0:
             out[slice(*samples)] = x_pixels[slice(*samples)]
             continue
-        ranges = chunks(samples, block.pixel_bytes)
+        ranges = chunks(samples, block.longest_chunk)
         for chunk, activation in zip(ranges, _activations(y_pixels, ranges, block, pre_activations)):
             here = slice(*chunk)
             branch = block.linear2(activation)

@@ -5,7 +5,11 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-HIDDEN_BYTES = 2**22  # of the 4C-wide tensors that a chunk has at a time
+# Longest chunk for inference, as bytes of its activations
+ACTIVATION_BYTES = 2**22
+# Longest chunk where pre-activations are kept, and of every backward, in pixels. Each chunk adds to the gradients of
+# the weights, which are large where C is, so that shorter chunks would take more time
+TRAINING_PIXELS = 1024
 
 # Half-open interval of pixel indices
 Range = tuple[int, int]
@@ -22,16 +26,11 @@ def maps(x: Tensor, like: Tensor) -> Tensor:
     return x.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
-def chunks(samples: Range, pixel_bytes: int) -> list[Range]:
-    """Cuts a range of pixels into chunks of about equal length.
-
-    Args:
-        samples: The pixels.
-        pixel_bytes: Bytes of one pixel in the 4C-wide tensors that are needed at a time.
-    """
+def chunks(samples: Range, longest: int) -> list[Range]:
+    """Cuts a range of pixels into chunks of about equal length, at most ``longest``."""
     start, stop = samples
-    most = max(1, HIDDEN_BYTES // pixel_bytes)
-    count = -(-(stop - start) // most)
+    longest = max(1, longest)
+    count = -(-(stop - start) // longest)
     cuts = [start + (stop - start) * i // count for i in range(count + 1)]
     return list(itertools.pairwise(cuts))
 

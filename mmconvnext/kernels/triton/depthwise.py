@@ -42,24 +42,10 @@ def convolve(
         triton.cdiv(height, tile.rows),
         samples,
     )
-    _depthwise[grid](
-        x,
-        weight,
-        x if bias is None else bias,
-        x if residual is None else residual,
-        out,
-        height,
-        width,
-        channels,
-        tile.channels,
-        tile.lanes,
-        tile.rows,
-        tile.columns,
-        flip,
-        bias is not None,
-        residual is not None,
-        num_warps=tile.warps,
-    )
+    # A kernel takes a pointer even for an absent tensor; it does not read it
+    tensors = (x, weight, x if bias is None else bias, x if residual is None else residual, out)
+    flags = (flip, bias is not None, residual is not None)
+    _depthwise[grid](*tensors, height, width, channels, *tile[:-1], *flags, num_warps=tile.warps)
     return out
 
 
@@ -77,21 +63,8 @@ def weight_gradient(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     splits = min(count, tiles.splits(blocks))
     # Each split has 50 rows; the last is the bias
     parts = x.new_empty((splits, TAPS + 1, channels), dtype=torch.float32)
-    _depthwise_weight_gradient[(blocks, splits)](
-        x,
-        grad,
-        parts,
-        samples,
-        height,
-        width,
-        splits,
-        channels,
-        tile.channels,
-        tile.lanes,
-        tile.rows,
-        tile.columns,
-        num_warps=tile.warps,
-    )
+    sizes = (samples, height, width, splits, channels, *tile[:-1])
+    _depthwise_weight_gradient[(blocks, splits)](x, grad, parts, *sizes, num_warps=tile.warps)
     total = parts.sum(0)
     return total[:TAPS], total[TAPS].clone()  # a custom operator must not return two views of one tensor
 

@@ -38,26 +38,9 @@ def forward(
         mlp = mlp.with_grn(Response(grn_gamma, energy).factor())
     out = torch.empty_like(x)
     hidden = y.new_empty((*y.shape[:3], mlp.w1.shape[0])) if keep_hidden else None
-    tile, grid, sizes = _launch(y)
-    _norm_mlp[grid](
-        x,
-        y,
-        mlp.w1,
-        mlp.b1,
-        mlp.w2,
-        mlp.b2,
-        _or(mlp.layer_scale, y),
-        _or(mlp.sample_scales, y),
-        out,
-        _or(hidden, y),
-        *sizes,
-        grn_gamma is not None,
-        mlp.layer_scale is not None,
-        mlp.sample_scales is not None,
-        keep_hidden,
-        num_warps=tile.warps,
-        num_stages=tile.stages,
-    )
+    tensors, constants, grid, options = _launch(y, mlp)
+    flags = (grn_gamma is not None, keep_hidden)
+    _norm_mlp[grid](x, y, *tensors, mlp.b2, out, _or(hidden, y), *constants, *flags, **options)
     return out, hidden, energy
 
 
@@ -86,61 +69,24 @@ def backward(
         grad_gamma, through_energy = response.backward(_column_sums(y, mlp, hidden, grad_out))
         grad_gamma = grad_gamma.sum(0)
         mlp = mlp.with_grn(factor)
-    tile, grid, sizes = _launch(y)
+    tensors, constants, grid, options = _launch(y, mlp)
     grad_y, normed = torch.empty_like(y), torch.empty_like(y)
     activation = y.new_empty((*y.shape[:3], mlp.w1.shape[0]))
     grad_hidden = torch.empty_like(activation)
     parts = y.new_empty((y.shape[0] * grid[0], mlp.w1.shape[0]), dtype=torch.float32)
-    _norm_mlp_backward[grid](
-        grad_out,
-        y,
-        _or(hidden, y),
-        mlp.w1,
-        mlp.b1,
-        mlp.w2,
-        _or(mlp.layer_scale, y),
-        _or(mlp.sample_scales, y),
-        _or(factor, y),
-        _or(through_energy, y),
-        grad_y,
-        normed,
-        activation,
-        grad_hidden,
-        parts,
-        *sizes,
-        mlp.layer_scale is not None,
-        mlp.sample_scales is not None,
-        hidden is not None,
-        grn_gamma is not None,
-        num_warps=tile.warps,
-        num_stages=tile.stages,
-    )
+    given = (grad_out, y, _or(hidden, y), *tensors, _or(factor, y), _or(through_energy, y))
+    flags = (hidden is not None, grn_gamma is not None)
+    _norm_mlp_backward[grid](*given, grad_y, normed, activation, grad_hidden, parts, *constants, *flags, **options)
     return grad_y, normed, activation, grad_hidden, parts.sum(0), grad_gamma
 
 
 def _column_sums(y: Tensor, mlp: FoldedMLP, hidden: Tensor | None, grad_out: Tensor | None) -> Tensor:
     # Sums over each sample's pixels, (N, 4C): of the squared activations or, given grad_out, of the activations times
     # their gradients
-    tile, grid, sizes = _launch(y)
+    tensors, constants, grid, options = _launch(y, mlp)
     parts = y.new_empty((y.shape[0], grid[0], mlp.w1.shape[0]), dtype=torch.float32)
-    _norm_mlp_sums[grid](
-        y,
-        _or(hidden, y),
-        _or(grad_out, y),
-        mlp.w1,
-        mlp.b1,
-        mlp.w2,
-        _or(mlp.layer_scale, y),
-        _or(mlp.sample_scales, y),
-        parts,
-        *sizes,
-        mlp.layer_scale is not None,
-        mlp.sample_scales is not None,
-        hidden is not None,
-        grad_out is not None,
-        num_warps=tile.warps,
-        num_stages=tile.stages,
-    )
+    flags = (hidden is not None, grad_out is not None)
+    _norm_mlp_sums[grid](y, _or(hidden, y), _or(grad_out, y), *tensors, parts, *constants, *flags, **options)
     return parts.sum(1)
 
 
@@ -149,11 +95,15 @@ def _or(tensor: Tensor | None, other: Tensor) -> Tensor:
     return other if tensor is None else tensor
 
 
-def _launch(y: Tensor) -> tuple[tiles.MLPTile, tuple[int, int], tuple]:
+def _launch(y: Tensor, mlp: FoldedMLP) -> tuple[tuple, tuple, tuple[int, int], dict[str, int]]:
+    # What the launches of all three kernels have in common: tensors, constants, the grid, and Triton's options
     samples, height, width, channels = y.shape
     tile = tiles.norm_mlp(channels)
+    tensors = (mlp.w1, mlp.b1, mlp.w2, _or(mlp.layer_scale, y), _or(mlp.sample_scales, y))
     sizes = (height * width, channels, tiles.powers_of_two(channels), tile.pixels, tile.hidden)
-    return tile, (triton.cdiv(height * width, tile.pixels), samples), sizes
+    constants = (*sizes, mlp.layer_scale is not None, mlp.sample_scales is not None)
+    grid = (triton.cdiv(height * width, tile.pixels), samples)
+    return tensors, constants, grid, dict(num_warps=tile.warps, num_stages=tile.stages)
 
 
 @triton.jit(do_not_specialize=['pixels'])
@@ -163,9 +113,9 @@ def _norm_mlp(
     w1_ptr,
     b1_ptr,
     w2_ptr,
-    b2_ptr,
     layer_scale_ptr,
     sample_scales_ptr,
+    b2_ptr,
     out_ptr,
     hidden_ptr,
     pixels,
@@ -173,9 +123,9 @@ def _norm_mlp(
     chunks: tl.constexpr,
     block: tl.constexpr,
     step: tl.constexpr,
-    w2_of_sample: tl.constexpr,
     has_layer_scale: tl.constexpr,
     has_sample_scales: tl.constexpr,
+    w2_of_sample: tl.constexpr,
     keep_hidden: tl.constexpr,
 ):
     sample, row, inside = _tile(pixels, block)

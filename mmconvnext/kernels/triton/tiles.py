@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class DepthwiseTile(NamedTuple):
-    """What one program of the depthwise kernels computes."""
+    """What one program of the depthwise kernels computes. The kernels take all but the last field, in this order."""
 
     channels: int
     lanes: int  # side by side along the width

@@ -43,4 +43,4 @@ def _interpreter(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(InterpreterBuilder, 'create_dot', create_dot)
     monkeypatch.setenv('TRITON_INTERPRET', '1')
-    monkeypatch.setattr(choice, 'INTERPRETED', True)
+    monkeypatch.setattr(dispatch, 'INTERPRETED', True)

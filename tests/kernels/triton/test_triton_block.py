@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from mmconvnext import ConvNeXt, kernels
 from mmconvnext.backbones.convnext import Block
-from mmconvnext.kernels.tensors import BlockTensors
 from mmconvnext.kernels.triton import operators
 
 VERSIONS = {'v1': (1.0, False), 'v1 without layer scale': (0.0, False), 'v2': (0.0, True)}
@@ -148,7 +147,7 @@ def test_a_channel_that_is_zero_everywhere_has_finite_gradients(device: str) -> 
 @pytest.mark.parametrize('version', ['v1', 'v2'])
 @pytest.mark.parametrize('memory', ['speed', 'balanced', 'min'])
 def test_operators_pass_opcheck(version: str, memory: str, device: str) -> None:
-    tensors = BlockTensors.of(build(8, version, device))
+    tensors = build(8, version, device).kernel_tensors()
     x = torch.randn(2, 1, 2, 8, device=device, requires_grad=True)
     scales = torch.tensor([2.0, 0.5], device=device)
     torch.library.opcheck(operators.block, (x, *tensors, scales, torch.float32, memory))

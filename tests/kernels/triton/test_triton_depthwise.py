@@ -11,7 +11,7 @@ TOLERANCES = {torch.float32: 1e-6, torch.float16: 5e-4, torch.bfloat16: 5e-3}
 WIDTHS = sorted({width for arch in ARCHS.values() for width in arch.widths})
 
 # Tiles of 4 rows by 8 (of 128 channels), 32 (of 32) or 128 columns (of 8): one pixel, edges, and one to either side
-SHAPES = [(1, 1, 1, 8), (2, 3, 7, 128), (1, 4, 8, 128), (1, 5, 9, 128), (1, 2, 33, 32), (3, 9, 2, 24)]
+SHAPES = [(1, 1, 1, 8), (2, 3, 7, 128), (1, 4, 8, 128), (1, 5, 9, 128), (1, 2, 33, 32), (2, 5, 2, 24)]
 
 
 def error(found: Tensor, expected: Tensor) -> float:

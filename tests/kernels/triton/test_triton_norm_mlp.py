@@ -1,4 +1,4 @@
-"""What follows the depthwise convolution, in one kernel and as a unfused, against its formula in float64."""
+"""What follows the depthwise convolution, in one kernel and by PyTorch, against its formula in float64."""
 
 import math
 
