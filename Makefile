@@ -33,7 +33,7 @@ test: $(INSTALLED)
 
 test-gpu: $(INSTALLED)
 	$(RUN) -c "import torch; assert torch.cuda.is_available(), 'make test-gpu needs a GPU that PyTorch can use'; \
-	from mmconvnext.kernels.choice import CAPABILITIES as known; found = torch.cuda.get_device_capability(); \
+	from mmconvnext.kernels.dispatch import CAPABILITIES as known; found = torch.cuda.get_device_capability(); \
 	assert found in known, f'make test-gpu needs a GPU of compute capability {known}; this one has {found}'"
 	$(RUN) -m pytest tests/kernels/triton
 

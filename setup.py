@@ -68,7 +68,12 @@ setup(
             *TRAINING,
         ],
         'hub': ['huggingface_hub'],  # for checkpoint='hf-hub:...'
-        'test': ['pytest', 'pytest-xdist', 'timm', 'setuptools>=70.1'],  # from 70.1 on, setuptools builds wheels by itself
+        'test': [
+            'pytest',
+            'pytest-xdist',
+            'timm',
+            'setuptools>=70.1',
+        ],  # from 70.1 on, setuptools builds wheels by itself
         'peers': ['transformers>=5', 'mmpretrain==1.2.0'],  # for pytest -m peers
         'lint': ['ruff', 'mypy', 'import-linter'],
     },

@@ -18,7 +18,8 @@ from benchmarks import arguments, timing
 from benchmarks.peers import PEERS
 from mmconvnext import ConvNeXt, kernels
 from mmconvnext.backbones.sizes import ARCHS
-from mmconvnext.kernels.cpu import linear
+from mmconvnext.deploy import deploy
+from mmconvnext.kernels.cpu.linear import can_pack, prepare_linear
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
 OURS, REFERENCE = 'mmconvnext', 'mmconvnext, reference path'
@@ -113,7 +114,7 @@ def contenders(args: argparse.Namespace, mode: str) -> dict[str, nn.Module]:
     for model in models.values():
         model.to(DTYPES[args.dtype]).train(mode == 'training')
     if mode == 'inference':
-        models[DEPLOYED] = copy.deepcopy(models[OURS]).switch_to_deploy()
+        models[DEPLOYED] = deploy(models[OURS])
     return models
 
 
@@ -188,8 +189,8 @@ def gemm_limit(backbone: ConvNeXt, x: Tensor) -> float:
         rows = torch.randn(min(pixels, 1024), width, dtype=x.dtype)
         weight = torch.randn(4 * width, width, dtype=x.dtype)
         ways: dict[str, Callable[[], Any]] = {'linear': lambda r=rows, w=weight: nn.functional.linear(r, w)}
-        if linear.can_pack(x.dtype):
-            packed = linear.affine(weight, None, len(rows), pack=True)
+        if can_pack(x.dtype):
+            packed = prepare_linear(weight, None, len(rows), pack=True)
             ways['packed'] = lambda r=rows, p=packed: p(r)
         repeated = {name: lambda w=way: [w() for _ in range(REPEATS)] for name, way in ways.items()}
         with torch.no_grad():

@@ -28,13 +28,14 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from benchmarks import arguments, gpu, timing
-from benchmarks.backbone import OURS, REFERENCE, Reference, check_equal, print_table, with_random_weights
+from benchmarks.backbone import DEPLOYED, OURS, REFERENCE, Reference, check_equal, print_table, with_random_weights
 from benchmarks.peers import PEERS
 from mmconvnext.config import machine
 from mmconvnext.config.prepare import load_config
 from mmconvnext.config.reading import is_segmentation
+from mmconvnext.deploy import deploy
 from mmconvnext.errors import errors_as_sentences
-from mmconvnext.kernels.choice import MEMORY
+from mmconvnext.kernels.dispatch import MEMORY
 
 OBJECTS = 8  # in an image
 # Of losses: rounding may bring another proposal past a threshold, and so into the sample that is drawn
@@ -148,11 +149,11 @@ def contenders(cfg: Config, mode: str, peers: Sequence[str], on_gpu: bool) -> di
             except ImportError as error:
                 print(f'left out: {peer.name} ({error})')
     if mode == 'inference':
-        models['mmconvnext, deployed'] = copy.deepcopy(ours)
+        models[DEPLOYED] = copy.deepcopy(ours)
     for model in models.values():
         model.to(device_of(on_gpu)).train(mode == 'training')
     if mode == 'inference':
-        models['mmconvnext, deployed'].backbone.switch_to_deploy()
+        models[DEPLOYED].backbone = deploy(models[DEPLOYED].backbone)
     return models
 
 

@@ -17,12 +17,12 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from mmconvnext.kernels.triton import depthwise, norm_mlp, tables
+from mmconvnext.kernels.triton import depthwise, norm_mlp, tiles
 
 CUOBJDUMP = Path(triton.__file__).parent / 'backends/nvidia/bin/cuobjdump'
 KERNELS = ('convolve', 'input_gradient', 'weight_gradient', 'norm_mlp', 'norm_mlp_backward', 'column_sums')
 # By argument name, under autocast with bfloat16: the residual stream and vectors are float32
-FLOAT32 = ('bias', 'b1', 'b2', 'weight', 'layer_scale', 'sample_scales', 'response', 'grad_activation', 'parts')
+FLOAT32 = ('bias', 'b1', 'b2', 'weight', 'layer_scale', 'sample_scales', 'factor', 'through_energy', 'parts')
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     for capability in args.capabilities:
         for width in args.widths:
             for kernel in args.kernels:
-                if kernel in KERNELS[:3] or tables.has_norm_mlp(width):
+                if kernel in KERNELS[:3] or tiles.has_norm_mlp(width):
                     row = resources(kernel, width, capability)
                     print(json.dumps(row) if args.json else '  '.join(f'{k} {v}' for k, v in row.items()), flush=True)
 
@@ -77,7 +77,7 @@ def resources(kernel: str, width: int, capability: int) -> dict[str, Any]:
 def variant(kernel: str, width: int) -> tuple[Any, tuple[str, ...], dict[str, Any], int, int]:
     """Kernel, the pointers that are of the residual stream, constants, warps and stages, as training launches it."""
     if kernel in KERNELS[:3]:
-        tile = tables.depthwise(width)
+        tile = tiles.depthwise(width)
         constants: dict[str, Any] = dict(
             channels=width, block=tile.channels, lanes=tile.lanes, rows=tile.rows, columns=tile.columns
         )
@@ -86,15 +86,15 @@ def variant(kernel: str, width: int) -> tuple[Any, tuple[str, ...], dict[str, An
         back = kernel == 'input_gradient'
         constants.update(flip=back, has_bias=not back, has_residual=back)
         return depthwise._depthwise, ('residual', 'out') if back else ('x',), constants, tile.warps, 3
-    mlp = tables.norm_mlp(width)
-    constants = dict(channels=width, chunks=tables.powers_of_two(width), block=mlp.pixels, step=mlp.hidden)
+    mlp = tiles.norm_mlp(width)
+    constants = dict(channels=width, chunks=tiles.powers_of_two(width), block=mlp.pixels, step=mlp.hidden)
     constants.update(has_layer_scale=kernel != 'column_sums', has_sample_scales=True)
     if kernel == 'norm_mlp':
         constants.update(w2_of_sample=False, keep_hidden=False)
         return norm_mlp._norm_mlp, ('x', 'out'), constants, mlp.warps, mlp.stages
     constants.update(has_hidden=False)
     if kernel == 'norm_mlp_backward':
-        constants.update(has_response=False)
+        constants.update(has_grn=False)
         return norm_mlp._norm_mlp_backward, ('grad',), constants, mlp.warps, mlp.stages
     constants.update(has_grad=True)
     return norm_mlp._norm_mlp_sums, ('grad',), constants, mlp.warps, mlp.stages

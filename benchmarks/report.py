@@ -26,7 +26,7 @@ python -m benchmarks.detector --help
 python -m benchmarks.gpu --help
 ```
 
-`mmconvnext` is what a model does by itself, `deployed` after `backbone.switch_to_deploy()` (`tools/test.py --fuse`),
+`mmconvnext` is what a model does by itself, `deployed` after `mmconvnext.deploy.deploy` (`tools/test.py --fuse`),
 and `reference path` the same layers one by one (`MMCONVNEXT_KERNELS=reference`).
 """
 

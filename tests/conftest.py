@@ -10,7 +10,7 @@ import torch
 from mmengine.registry import DefaultScope
 
 import mmconvnext  # registers the package, and lets mmcv import without compiled operators
-from mmconvnext.kernels.choice import CAPABILITIES, HAS_TRITON
+from mmconvnext.kernels.dispatch import CAPABILITIES, HAS_TRITON
 
 HAS_GPU = torch.cuda.is_available() and torch.cuda.get_device_capability() in CAPABILITIES
 
@@ -18,7 +18,7 @@ HAS_GPU = torch.cuda.is_available() and torch.cuda.get_device_capability() in CA
 # are imported in that state, before other packages import Triton
 if HAS_TRITON and not HAS_GPU:
     os.environ['TRITON_INTERPRET'] = '1'
-    import mmconvnext.kernels.triton.passes  # noqa: F401  for what importing it defines
+    import mmconvnext.kernels.triton.launches  # noqa: F401  for what importing it defines
 
     del os.environ['TRITON_INTERPRET']
 

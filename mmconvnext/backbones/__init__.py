@@ -1,4 +1,4 @@
-"""ConvNeXt, its layers, and the one table of sizes."""
+"""ConvNeXt, its layers, and the table of its sizes."""
 
 from mmconvnext.backbones.convnext import ConvNeXt
 from mmconvnext.backbones.sizes import ARCHS, Arch, resolve_arch

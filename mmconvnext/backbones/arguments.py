@@ -1,12 +1,10 @@
-"""The checks of what ConvNeXt is built with and called with.
+"""Checks of ConvNeXt's arguments and input.
 
-Each returns an argument as the backbone uses it, or raises a ``ValueError`` that says what is allowed. NumPy's numbers
-and arrays are taken like Python's; nothing of the caller's is changed.
+Each function returns an argument in the form that the backbone uses, or raises a :class:`UserError` that says what is
+allowed. NumPy's numbers and arrays are accepted, and what the caller gave is never changed.
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,158 +17,109 @@ from mmconvnext.errors import UserError
 NAMES = (
     'arch, version, in_channels, out_indices, drop_path_rate, layer_scale_init_value, frozen_stages, with_cp, init_cfg'
 )
-OLD_SPELLINGS = {
+OTHER_SPELLINGS = {
     'in_chans': 'in_channels',
     'depths': 'arch=dict(depths=..., widths=...)',
     'dims': 'arch=dict(depths=..., widths=...)',
     'use_grn': 'version=2',
     'pretrained': "init_cfg=dict(type='ConvNeXtPretrained', checkpoint=...)",
 }
-# Arguments of MMPretrain's ConvNeXt, which MMDetection's and MMSegmentation's configs give, with the values that change
-# nothing here, and what the others would mean
+# Arguments of MMPretrain's ConvNeXt, which configs of MMDetection and MMSegmentation give: the values that describe
+# this backbone, and why it has no others
 OF_MMPRETRAIN: dict[str, tuple[tuple[Any, ...], str]] = {
-    'gap_before_final_norm': ((False,), 'every output here is a map, which is not pooled'),
-    'linear_pw_conv': ((True, False), ''),  # the same product on each pixel, by another layer
-    'stem_patch_size': ((4,), 'the stem here is the 4x4 convolution of the papers'),
+    'gap_before_final_norm': ((False,), 'outputs are feature maps, which are not pooled'),
+    'linear_pw_conv': ((True, False), 'a linear layer and a 1x1 convolution give the same numbers'),
+    'stem_patch_size': ((4,), "the stem is the papers' 4x4 convolution"),
     'norm_cfg': (
         ({'type': 'LN2d', 'eps': 1e-6}, {'type': 'LN2d'}, {'type': 'LN', 'eps': 1e-6}),
-        'every norm here is the LayerNorm of the papers, with eps=1e-6',
+        "every norm is the papers' LayerNorm, with eps=1e-6",
     ),
-    'act_cfg': (({'type': 'GELU'},), 'the activation here is the exact GELU of the papers'),
-    'norm_eval': ((False,), 'LayerNorm has no statistics to freeze; frozen_stages freezes weights'),
+    'act_cfg': (({'type': 'GELU'},), "the activation is the papers' exact GELU"),
+    'norm_eval': ((False,), 'LayerNorm has no running statistics to freeze; frozen_stages freezes weights'),
 }
 
 
-def as_integer(value: object) -> int | None:
-    """Returns ``value`` as a Python integer, or None if it is none; a bool is none."""
-    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
+def check_unknown(unknown: Mapping[str, Any], version: object, frozen_stages: object) -> None:
+    """Refuses arguments that the backbone does not have, except values of MMPretrain's that change nothing.
 
-
-def as_real(value: object) -> float | None:
-    """Returns ``value`` as a finite float, or None if it is none; a bool is none."""
-    if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
-        return None
-    return float(value)
-
-
-def as_integers(values: object) -> tuple[int, ...] | None:
-    """Returns a sequence of integers as a tuple, or None if it is none. One-dimensional arrays and tensors are."""
-    listed = values.tolist() if isinstance(values, np.ndarray | Tensor) else values
-    if not isinstance(listed, Sequence) or isinstance(listed, str | bytes):
-        return None
-    integers = tuple(integer for integer in map(as_integer, listed) if integer is not None)
-    return integers if len(integers) == len(listed) else None
-
-
-def refuse_unknown(unknown: Mapping[str, Any], version: object) -> None:
-    """Refuses keyword arguments that the backbone does not have, with its own spelling where there is one.
-
-    Those of MMPretrain's ConvNeXt may have the values that change nothing.
+    Raises:
+        UserError: If there is another one; the message has the right spelling if there is one.
     """
     for name, value in unknown.items():
         if name == 'use_grn' and value == (version == 2):
             continue
         if name in OF_MMPRETRAIN:
-            same, meaning = OF_MMPRETRAIN[name]
-            if value in same:
+            allowed, reason = OF_MMPRETRAIN[name]
+            if value in allowed:
                 continue
             raise UserError(
-                f"{name}={value!r} is an argument of MMPretrain's ConvNeXt that has no other value here than "
-                f'{same[0]!r}: {meaning}. Leave it out.',
+                f"{name}={value!r} of MMPretrain's ConvNeXt is not possible here: {reason}. Leave it out.",
                 argument=name,
             )
-        hint = f'; it is spelled {OLD_SPELLINGS[name]} here' if name in OLD_SPELLINGS else ''
+        hint = f'; write {OTHER_SPELLINGS[name]}' if name in OTHER_SPELLINGS else ''
         raise UserError(f'ConvNeXt has no argument {name!r}{hint}. Its arguments are {NAMES}.', argument=name)
-
-
-def refuse_frozen_stages_of_mmpretrain(frozen_stages: object) -> None:
-    """Refuses 0 beside arguments of MMPretrain's ConvNeXt, which freezes nothing there and the stem here."""
-    if as_integer(frozen_stages) == 0:
+    if unknown and frozen_stages == 0:
         raise UserError(
-            "frozen_stages=0 freezes nothing in MMPretrain's ConvNeXt, whose arguments this config has, and the stem "
-            'here. Write frozen_stages=-1 for nothing; for the stem, leave out the arguments of MMPretrain.',
+            "frozen_stages=0 freezes nothing in MMPretrain's ConvNeXt, whose arguments this config has, but the stem "
+            'here. Write frozen_stages=-1 to freeze nothing; to freeze the stem, leave out the MMPretrain arguments.',
             argument='frozen_stages',
         )
 
 
-def resolve_version(version: object) -> int:
-    """Returns 1 or 2."""
-    resolved = as_integer(version)
-    if resolved not in (1, 2):
-        raise UserError(f'version={version!r} must be 1 (layer scale) or 2 (global response normalization).')
-    return resolved
+def checked(name: str, value: Any, kinds: Sequence[type], is_allowed: Callable[[Any], bool], meaning: str) -> Any:
+    """Returns a bool or a number, also of NumPy, as Python's.
+
+    Args:
+        name: Of the argument.
+        value: What the user gave.
+        kinds: The types that it may have.
+        is_allowed: Tells whether a value of these types is allowed.
+        meaning: What is allowed, in words. It completes "must be" in the error.
+    """
+    plain = value.item() if isinstance(value, np.generic) else value
+    if type(plain) not in kinds or not is_allowed(plain):
+        raise UserError(f'{name}={value!r} must be {meaning}.', argument=name)
+    return plain
 
 
-def resolve_in_channels(in_channels: object) -> int:
-    """Returns the number of channels of the input image."""
-    resolved = as_integer(in_channels)
-    if resolved is None or resolved < 1:
-        raise UserError(f'in_channels={in_channels!r} must be a positive integer.')
-    return resolved
+def integers(name: str, values: Any, is_allowed: Callable[[int], bool], meaning: str) -> tuple[int, ...]:
+    """Returns a sequence or a one-dimensional array of integers as a tuple; the arguments are those of `checked`."""
+    listed = values.tolist() if isinstance(values, np.ndarray | Tensor) else values
+    if not isinstance(listed, Sequence) or isinstance(listed, str | bytes):
+        raise UserError(f'{name}={values!r} must be {meaning}.', argument=name)
+    return tuple(checked(f'{name}[{i}]', value, [int], is_allowed, meaning) for i, value in enumerate(listed))
 
 
-def resolve_out_indices(out_indices: object, num_stages: int) -> tuple[int, ...]:
-    """Returns the stages in ascending order, negative ones counted from the last of ``num_stages``."""
-    allowed = f'a non-empty sequence of different stages, each from {-num_stages} to {num_stages - 1}'
-    indices = as_integers(out_indices)
-    if not indices or not all(-num_stages <= i < num_stages for i in indices):
-        raise UserError(f'out_indices={out_indices!r} must be {allowed}.')
-    resolved = tuple(sorted({i % num_stages for i in indices}))
-    if len(resolved) != len(indices):
-        raise UserError(f'out_indices={out_indices!r} names a stage twice; it must be {allowed}.')
-    return resolved
+def stages(out_indices: object, num_stages: int) -> tuple[int, ...]:
+    """Returns ``out_indices`` in ascending order; negative indices count from the last of ``num_stages``."""
+    meaning = f'one or more different stages, each from {-num_stages} to {num_stages - 1}'
+    indices = integers('out_indices', out_indices, lambda i: -num_stages <= i < num_stages, meaning)
+    ascending = tuple(sorted({i % num_stages for i in indices}))
+    if not indices or len(ascending) != len(indices):
+        raise UserError(f'out_indices={out_indices!r} must be {meaning}.', argument='out_indices')
+    return ascending
 
 
-def resolve_drop_path_rate(drop_path_rate: object) -> float:
-    """Returns the stochastic depth of the last block."""
-    resolved = as_real(drop_path_rate)
-    if resolved is None or not 0 <= resolved < 1:
-        raise UserError(f'drop_path_rate={drop_path_rate!r} must be a number, at least 0 and less than 1.')
-    return resolved
-
-
-def resolve_layer_scale(layer_scale_init_value: object, version: int) -> float:
-    """Returns what layer scale starts from, 0 for none; None is the paper's 1e-6 in V1, and none in V2."""
-    if layer_scale_init_value is None:
+def layer_scale(value: object, version: int) -> float:
+    """Returns what each entry of layer scale starts from, 0 for no layer scale. None is the papers' value."""
+    if value is None:
         return 1e-6 if version == 1 else 0.0
-    resolved = as_real(layer_scale_init_value)
-    if resolved is None or resolved < 0:
+    meaning = "0 (no layer scale) or a positive number, or None for the paper's"
+    start = checked('layer_scale_init_value', value, (int, float), lambda v: 0 <= v < float('inf'), meaning)
+    if version == 2 and start != 0:
         raise UserError(
-            f'layer_scale_init_value={layer_scale_init_value!r} must be a finite number, 0 (no layer scale) or more, '
-            "or None for the paper's value."
+            f'layer_scale_init_value={value!r} contradicts version=2: ConvNeXt V2 has no layer scale. Leave it out, or '
+            'set it to None in a config that inherits it.',
+            argument='layer_scale_init_value',
         )
-    if version == 2 and resolved != 0:
-        raise UserError(
-            f'layer_scale_init_value={layer_scale_init_value!r} contradicts version=2: ConvNeXt V2 has no layer '
-            'scale. Leave it out, or set it to None in a config that inherits it.'
-        )
-    return resolved
+    return float(start)
 
 
-def resolve_frozen_stages(frozen_stages: object, out_indices: tuple[int, ...]) -> int:
-    """Returns -1, or the number of stages frozen with the stem, at most those that ``out_indices`` builds."""
-    num_stages = out_indices[-1] + 1
-    resolved = as_integer(frozen_stages)
-    if resolved is None or not -1 <= resolved <= num_stages:
-        raise UserError(
-            f'frozen_stages={frozen_stages!r} must be -1 (nothing), 0 (the stem) or up to {num_stages} (the stem '
-            f'and that many stages; out_indices={out_indices} builds {num_stages}).'
-        )
-    return resolved
+def initializers(init_cfg: object) -> list[dict] | None:
+    """Returns ``init_cfg`` as a list, with this package's loader in place of MMEngine's ``Pretrained``.
 
-
-def resolve_with_cp(with_cp: object) -> bool:
-    """Returns whether blocks are recomputed in the backward pass."""
-    if not isinstance(with_cp, bool | np.bool_):
-        raise UserError(f'with_cp={with_cp!r} must be True (recompute blocks, to save memory) or False.')
-    return bool(with_cp)
-
-
-def resolve_init_cfg(init_cfg: object) -> list[dict] | None:
-    """Returns MMEngine's initialization as a list, with this package's loader in place of MMEngine's.
-
-    MMEngine's ``Pretrained`` would load what fits, and only log the rest. As in MMEngine, what names a checkpoint comes
-    last, whatever its place in the list: other initializers would overwrite the weights.
+    MMEngine's loads what fits and only logs the rest. What loads a checkpoint is moved to the end, as MMEngine does:
+    other initializers would overwrite the loaded weights.
     """
     if init_cfg is None:
         return None
@@ -178,29 +127,34 @@ def resolve_init_cfg(init_cfg: object) -> list[dict] | None:
     if not isinstance(cfgs, list | tuple) or not all(isinstance(cfg, dict) and 'type' in cfg for cfg in cfgs):
         raise UserError(
             f'init_cfg={init_cfg!r} must be a dictionary with a type, such as '
-            "dict(type='ConvNeXtPretrained', checkpoint=...), a list of such dictionaries, or None."
+            "dict(type='ConvNeXtPretrained', checkpoint=...), a list of such dictionaries, or None.",
+            argument='init_cfg',
         )
     ours = {'type': 'ConvNeXtPretrained'}
     resolved = [{**cfg, **ours} if cfg['type'] in ('Pretrained', PretrainedInit) else cfg for cfg in cfgs]
     return sorted(resolved, key=lambda cfg: 'checkpoint' in cfg) or None
 
 
-@torch.fx.wrap  # to torch.fx it is one call, since shapes are symbols there
+@torch.fx.wrap  # torch.fx cannot trace the comparisons, so it records the call
 def check_input(x: Tensor, in_channels: int, last_stage: int) -> None:
-    """Refuses an input that is not (B, in_channels, H, W), or too small to reach the last stage built.
+    """Refuses an input that is not (B, in_channels, H, W), or too small for the last stage.
 
-    ``torch.jit.trace`` records no check, so it makes none: its shapes are tensors.
+    Raises:
+        UserError: If it is. Under ``torch.jit.trace``, whose shapes are tensors, nothing is checked.
     """
     if torch.jit.is_tracing():
         return
     if x.ndim != 4 or x.shape[1] != in_channels:
         raise UserError(
             f'the input must be (B, {in_channels}, H, W), not {tuple(x.shape)}; for images of another number of '
-            'channels set in_channels of the backbone.'
+            'channels set in_channels of the backbone.',
+            shape=tuple(x.shape),
         )
     stride = 4 * 2**last_stage
     if min(x.shape[2:]) < stride:
         raise UserError(
             f'the input is {x.shape[2]} x {x.shape[3]} pixels; stage {last_stage} has stride {stride}, so both sides '
-            f'must be at least {stride}. Enlarge or pad the image, or leave later stages out of out_indices.'
+            f'must be at least {stride}. Enlarge or pad the image, or leave later stages out of out_indices.',
+            shape=tuple(x.shape),
+            stride=stride,
         )

@@ -1,29 +1,25 @@
 """ConvNeXt V1 and V2 as a backbone for dense prediction.
 
 Sources: A ConvNet for the 2020s, arXiv 2201.03545, figure 4 (V1); ConvNeXt V2, arXiv 2301.00808, figure 5 (V2).
-Parameter names are those of the authors' code, so that their checkpoints fit; GRN's two vectors have shape (4C,)
-where the authors' have (1, 1, 1, 4C). Tensors are (B, C, H, W) in channels-last memory throughout.
+Parameter names are those of the authors' code, so their checkpoints fit; only GRN's two vectors have shape (4C,), where
+the authors' have (1, 1, 1, 4C). Tensors are (B, C, H, W) in channels-last memory.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from mmconvnext.backbones import arguments
 from mmconvnext.backbones.layers import GRN, DropPath, LayerNorm2d
 from mmconvnext.backbones.sizes import resolve_arch
+from mmconvnext.backbones.unmodified import tensors_if_unmodified
 from mmconvnext.errors import UserError
-from mmconvnext.kernels.choice import check_environment, contexts_of_recomputation, memory, runs_fused, runs_triton
-from mmconvnext.kernels.cpu import block as cpu
-from mmconvnext.kernels.deploy import Deployed
-from mmconvnext.kernels.tensors import BlockTensors
-from mmconvnext.kernels.triton import block as triton
+from mmconvnext.kernels import dispatch
 
 EPS = 1e-6  # of every LayerNorm
 
@@ -31,13 +27,13 @@ EPS = 1e-6  # of every LayerNorm
 class Block(nn.Module):
     """One residual block: 7x7 depthwise convolution, LayerNorm, and an MLP of ratio 4 on each pixel.
 
-    Input and output are (B, C, H, W).
+    V1 is figure 4 of the first paper, with layer scale; V2 is figure 5 of the second, with GRN in its place.
 
     Args:
         channels: C.
         drop_path_rate: Stochastic depth of this block.
-        layer_scale_init_value: What each entry of layer scale starts from; 0 builds none.
-        use_grn: Whether global response normalization follows the activation, as in V2.
+        layer_scale_init_value: Initial value of layer scale; 0 builds none.
+        use_grn: Whether to build GRN.
     """
 
     def __init__(self, channels: int, drop_path_rate: float, layer_scale_init_value: float, use_grn: bool) -> None:
@@ -53,21 +49,30 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path_rate)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Adds the branch's output to (B, C, H, W)."""
-        if runs_fused(self, x):  # the same, faster
-            return cpu.block(x, BlockTensors.of(self), self.drop_path.sample_scales(x), memory())
-        if runs_triton(self, x):  # likewise, on a GPU
-            return triton.block(x, BlockTensors.of(self), self.drop_path.sample_scales(x), memory())
+        """Computes (B, C, H, W) from (B, C, H, W), by a kernel where one has the same numbers in less time."""
+        kernel = dispatch.kernel_for(x, self.kernel_tensors)
+        if kernel is None:
+            return self.layer_by_layer(x)
+        return kernel(x, self.drop_path.sample_scales(x))
+
+    def layer_by_layer(self, x: Tensor) -> Tensor:
+        """Computes the block as the papers' figures do."""
         shortcut = x
         x = self.dwconv(x)
         x = x.permute(0, 2, 3, 1)  # (B, C, H, W) -> (B, H, W, C)
         x = self.norm(x)
-        x = F.gelu(self.pwconv1(x))
-        x = self.pwconv2(self.grn(x))
+        x = self.pwconv1(x)  # (B, H, W, 4C)
+        x = F.gelu(x)
+        x = self.grn(x)
+        x = self.pwconv2(x)  # (B, H, W, C)
         if self.gamma is not None:
             x = self.gamma * x
         x = x.permute(0, 3, 1, 2)  # (B, H, W, C) -> (B, C, H, W)
         return shortcut + self.drop_path(x)
+
+    def kernel_tensors(self) -> dispatch.BlockTensors | None:
+        """Returns the parameters for a kernel, or None if a layer was replaced or hooked."""
+        return tensors_if_unmodified(self)
 
 
 class Stage(nn.Sequential):
@@ -75,7 +80,7 @@ class Stage(nn.Sequential):
 
     Args:
         blocks: The blocks, first to last.
-        with_cp: Whether to compute each block again in the backward pass instead of storing its activations.
+        with_cp: Whether to recompute each block in the backward instead of keeping its activations.
     """
 
     def __init__(self, blocks: Iterable[Block], with_cp: bool) -> None:
@@ -84,34 +89,29 @@ class Stage(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Runs (B, C, H, W) through the blocks."""
-        if not (self.with_cp and torch.is_grad_enabled()):
-            return super().forward(x)
         for block in self:
-            if torch.compiler.is_compiling():  # it takes no context, and has chosen how to compute when it traces
-                x = checkpoint(block, x, use_reentrant=False)
-            else:
-                x = checkpoint(block, x, use_reentrant=False, context_fn=contexts_of_recomputation)
+            x = dispatch.checkpoint(block, x) if self.with_cp and torch.is_grad_enabled() else block(x)
         return x
 
 
 @MODELS.register_module()
 class ConvNeXt(BaseModule):
-    """ConvNeXt V1 or V2 with several stage outputs, each through a LayerNorm of its own.
+    """ConvNeXt V1 or V2 with an output for each of several stages, each through a LayerNorm of its own.
 
     Args:
         arch: A size name of :data:`~mmconvnext.backbones.sizes.ARCHS`, for either version, or
             ``dict(depths=..., widths=...)`` with four integers each.
         version: 1 (layer scale) or 2 (global response normalization).
         in_channels: Channels of the input image.
-        out_indices: Which of the stages 0 to 3 to return; negative ones count from the last. Returned in ascending
-            order. Stages past the last one wanted are not built.
+        out_indices: Which of the stages 0 to 3 to return; negative ones count from the last. Outputs are in ascending
+            order. Stages after the last of them are not built.
         drop_path_rate: Stochastic depth of the last block of stage 3; it grows linearly from 0 at the first block.
-        layer_scale_init_value: What V1's layer scale starts from; ``None`` is the paper's 1e-6 and 0 builds none.
-            The authors fine-tune detectors and segmentors with 1.0. V2 has none.
-        frozen_stages: What does not train: -1 nothing, 0 the stem, n the stem and the first n stages with their
-            downsampling layers and output norms. Frozen parts stay in eval mode, so their stochastic depth is off.
-        with_cp: Recomputes each block in the backward pass instead of storing its activations.
-        init_cfg: MMEngine's initialization, such as ``dict(type='ConvNeXtPretrained', checkpoint=...)``; the plain
+        layer_scale_init_value: Initial value of V1's layer scale; ``None`` is the paper's 1e-6, and 0 builds none. The
+            authors fine-tune detectors and segmentors with 1.0. V2 has none.
+        frozen_stages: Which parameters to freeze: -1 none, 0 the stem's, n those of the stem and of the first n stages
+            with their downsampling layers and output norms. Frozen parts stay in eval mode, without stochastic depth.
+        with_cp: Whether to recompute each block in the backward instead of keeping its activations.
+        init_cfg: MMEngine's initialization, such as ``dict(type='ConvNeXtPretrained', checkpoint=...)``. The plain
             ``Pretrained`` is the same.
 
     Attributes:
@@ -123,8 +123,8 @@ class ConvNeXt(BaseModule):
 
     Shapes:
         Input (B, in_channels, H, W), H and W at least the stride of the last stage built (32 for all four). Outputs:
-        for each index i (B, widths[i], H // 4 // 2**i, W // 4 // 2**i), in the input's dtype. Sizes that are not
-        multiples of 32 lose the remainder at the right and bottom, as in the authors' code.
+        for each index i (B, widths[i], H // 4 // 2**i, W // 4 // 2**i), in the input's dtype. If a size is not a
+        multiple of 32, the remainder at the right and bottom is cut off, as in the authors' code.
     """
 
     def __init__(
@@ -140,22 +140,29 @@ class ConvNeXt(BaseModule):
         init_cfg: dict | list[dict] | None = None,
         **unknown: Any,
     ) -> None:
-        check_environment()
-        arguments.refuse_unknown(unknown, version)
-        if unknown:
-            arguments.refuse_frozen_stages_of_mmpretrain(frozen_stages)
-        super().__init__(init_cfg=arguments.resolve_init_cfg(init_cfg))
+        dispatch.check_environment()
+        arguments.check_unknown(unknown, version, frozen_stages)
+        super().__init__(init_cfg=arguments.initializers(init_cfg))
         self.arch = resolve_arch(arch)
-        self.version = arguments.resolve_version(version)
-        self.in_channels = arguments.resolve_in_channels(in_channels)
-        self.out_indices = arguments.resolve_out_indices(out_indices, len(self.arch.depths))
-        self.frozen_stages = arguments.resolve_frozen_stages(frozen_stages, self.out_indices)
-        self.with_cp = arguments.resolve_with_cp(with_cp)
-        drop_path_rate = arguments.resolve_drop_path_rate(drop_path_rate)
-        layer_scale_init_value = arguments.resolve_layer_scale(layer_scale_init_value, self.version)
-
         depths, widths = self.arch.depths, self.arch.widths
+        self.version = arguments.checked('version', version, [int], (1, 2).__contains__, '1 (layer scale) or 2 (GRN)')
+        self.in_channels = arguments.checked('in_channels', in_channels, [int], lambda n: n > 0, 'a positive integer')
+        self.out_indices = arguments.stages(out_indices, len(depths))
         num_stages = self.out_indices[-1] + 1
+        self.frozen_stages = arguments.checked(
+            'frozen_stages',
+            frozen_stages,
+            [int],
+            lambda n: -1 <= n <= num_stages,
+            f'-1 (nothing), 0 (the stem) or up to {num_stages} (the stem and as many of the {num_stages} stages that '
+            f'out_indices={self.out_indices} builds)',
+        )
+        self.with_cp = arguments.checked('with_cp', with_cp, [bool], lambda _: True, 'True or False')
+        drop_path_rate = arguments.checked(
+            'drop_path_rate', drop_path_rate, (int, float), lambda p: 0 <= p < 1, 'a number, at least 0 and less than 1'
+        )
+        layer_scale_init_value = arguments.layer_scale(layer_scale_init_value, self.version)
+
         self.out_channels = tuple(widths[i] for i in self.out_indices)
         self.out_strides = tuple(4 * 2**i for i in self.out_indices)
 
@@ -172,7 +179,7 @@ class ConvNeXt(BaseModule):
                 )
             )
 
-        # The rates run over all blocks of the paper's network, also those of stages that are not built
+        # The rates go over all blocks of the paper's network, also of stages that are not built
         rates = iter(torch.linspace(0, drop_path_rate, sum(depths), device='cpu').tolist())
         self.stages = nn.ModuleList()
         for depth, width in zip(depths[:num_stages], widths):
@@ -184,20 +191,17 @@ class ConvNeXt(BaseModule):
         self.apply(_init_like_the_paper)
         for module in self._frozen():
             module.requires_grad_(False)
-        # Gradients come in this layout, and DDP warns where parameters have another. FSDP wants contiguous ones: there
-        # to(memory_format=torch.contiguous_format) puts them back
+        # Gradients are channels-last, and DDP warns where parameters are not. FSDP wants contiguous parameters, which
+        # to(memory_format=torch.contiguous_format) restores
         self.to(memory_format=torch.channels_last)
-        self._deployed: Deployed | None = None
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Returns one (B, C_i, H_i, W_i) map for each of ``out_indices``.
+        """Returns a feature map (B, C_i, H_i, W_i) for each of ``out_indices``.
 
         Raises:
             UserError: If ``x`` is not (B, in_channels, H, W), or too small to reach the last stage.
         """
         arguments.check_input(x, self.in_channels, self.out_indices[-1])
-        if self._deployed is not None and self._deployed.can_run(x):
-            return self._deployed(x)
         x = x.contiguous(memory_format=torch.channels_last)
         outs = []
         for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
@@ -208,47 +212,18 @@ class ConvNeXt(BaseModule):
 
     def train(self, mode: bool = True) -> 'ConvNeXt':
         """Sets the training mode, except in frozen parts, which stay in eval mode."""
-        if mode:
-            self._deployed = None
         super().train(mode)
         for module in self._frozen():
             module.eval()
         return self
 
-    def switch_to_deploy(self, dtype: torch.dtype | None = None) -> 'ConvNeXt':
-        """Prepares for faster inference: folds LayerNorm's affine and layer scale into weights, and packs those.
-
-        The parameters themselves stay as they are, and so does what ``state_dict`` gives; when they change, they are
-        folded and packed again; but call this again after a change through ``.data``, under inference mode, or of a
-        downsampling layer's settings, of which nobody keeps count. ``train()`` undoes the switch, and copies do not
-        have it. Outputs carry no gradient. Under autocast, a compiler or a tracer, and where something was replaced or
-        hooked since, the layers run as they are.
-
-        Args:
-            dtype: What everything before the output norms computes in, such as ``torch.bfloat16``; None is the
-                parameters' own.
-
-        Returns:
-            The backbone itself, in eval mode.
-
-        Raises:
-            UserError: If a block, or a layer of one, was replaced or hooked, or a downsampling layer hooked, since
-                that would be passed by; or if ``dtype`` is none of float64, float32, bfloat16 and float16.
-        """
-        if dtype not in (None, torch.float64, torch.float32, torch.bfloat16, torch.float16):
-            raise UserError(
-                f'switch_to_deploy: dtype={dtype!r} must be torch.bfloat16, float16, float32 or float64, or None.'
-            )
-        for name, stage in self.stages.named_children():
-            if type(stage) is not Stage or any(type(block) is not Block for block in stage):
-                raise UserError(f'switch_to_deploy: stages.{name} has something else than the blocks it was built of.')
-        self.eval()
-        self._deployed = Deployed(self, dtype)
-        return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leaves out what :meth:`switch_to_deploy` made, since packed weights can neither be copied nor pickled."""
-        return {**self.__dict__, '_deployed': None}
+    def switch_to_deploy(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raises a UserError: :func:`mmconvnext.deploy.deploy` has replaced this method."""
+        raise UserError(
+            'ConvNeXt.switch_to_deploy() was replaced by a function that returns a module of its own: write '
+            '`from mmconvnext.deploy import deploy` and `model.backbone = deploy(model.backbone)`.',
+            replacement='mmconvnext.deploy.deploy',
+        )
 
     def _frozen(self) -> Iterator[nn.Module]:
         if self.frozen_stages >= 0:

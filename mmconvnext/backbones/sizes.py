@@ -7,17 +7,17 @@ Source: ConvNeXt, arXiv 2201.03545, section 3 (tiny to xlarge); ConvNeXt V2, arX
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mmconvnext.backbones.arguments import as_integers
+from mmconvnext.backbones.arguments import integers
 from mmconvnext.errors import UserError
 
 
 @dataclass(frozen=True)
 class Arch:
-    """How deep and how wide a ConvNeXt is.
+    """Depth and width of each stage of a ConvNeXt.
 
     Args:
-        depths: Number of blocks of each stage.
-        widths: Number of channels of each stage.
+        depths: Number of blocks in each stage.
+        widths: Number of channels in each stage.
     """
 
     depths: tuple[int, ...]
@@ -49,21 +49,27 @@ def resolve_arch(arch: str | Mapping[str, Sequence[int]]) -> Arch:
     """
     if isinstance(arch, str):
         if arch not in ARCHS:
-            raise UserError(f'arch={arch!r} is not a ConvNeXt size; choose from {", ".join(ARCHS)}.')
+            raise UserError(
+                f'arch={arch!r} is not a ConvNeXt size; choose from {", ".join(ARCHS)}.',
+                argument='arch',
+                sizes=[*ARCHS],
+            )
         return ARCHS[arch]
     if not isinstance(arch, Mapping) or set(arch) != {'depths', 'widths'}:
         hint = ''
         if isinstance(arch, Mapping) and {'channels', 'dims'} & set(arch):
-            hint = ' What MMPretrain calls channels and the authors dims is widths here.'
+            hint = " The channels of MMPretrain and the dims of the authors' code are called widths here."
         raise UserError(
             f'arch={arch!r} is neither one of {", ".join(ARCHS)} nor, for instance, dict(depths=(3, 3, 9, 3), '
-            f'widths=(96, 192, 384, 768)).{hint}'
+            f'widths=(96, 192, 384, 768)).{hint}',
+            argument='arch',
         )
-    return Arch(*(_one_per_stage(name, arch[name]) for name in ('depths', 'widths')))
+    return Arch(*(_one_per_stage(f'arch[{name!r}]', arch[name]) for name in ('depths', 'widths')))
 
 
 def _one_per_stage(name: str, values: object) -> tuple[int, ...]:
-    integers = as_integers(values)
-    if integers is None or len(integers) != 4 or min(integers) < 1:
-        raise UserError(f'arch[{name!r}] must hold one positive integer for each of the four stages, not {values!r}.')
-    return integers
+    meaning = 'one positive integer for each of the four stages'
+    found = integers(name, values, lambda n: n > 0, meaning)
+    if len(found) != 4:
+        raise UserError(f'{name}={values!r} must be {meaning}.', argument=name)
+    return found

@@ -1,9 +1,9 @@
-"""How a ConvNeXt block is computed: faster than layer by layer, with the same numbers.
+"""Kernels that compute a ConvNeXt block faster than its layers do, with the same numbers.
 
-The reference is the block's own ``forward`` in :mod:`mmconvnext.backbones.convnext`. Every path here is tested against
-it, and :mod:`mmconvnext.kernels.choice` decides where a path takes its place.
+The reference is ``Block.layer_by_layer`` in :mod:`mmconvnext.backbones.convnext`; every kernel is tested against it.
+:mod:`mmconvnext.kernels.dispatch` is the only way in: it chooses the kernel. Nothing here knows modules, only tensors.
 """
 
-from mmconvnext.kernels.choice import use, why_not_triton
+from mmconvnext.kernels.dispatch import use, why_not_triton
 
 __all__ = ['use', 'why_not_triton']

@@ -1,8 +1,11 @@
-"""Global response normalization, apart from the maps that it works on.
+"""GRN without the maps that it normalizes.
 
-GRN scales each channel of a sample by a number of its own and adds another. Both go into the linear layer behind it,
-so the normalized maps are never made.
+GRN multiplies each of a sample's 4C channels by one number and adds another. The kernels apply the first to the
+activations and fold the second into the linear layer that follows, so the normalized map is never stored.
+Source: ConvNeXt V2, arXiv 2301.00808, section 3.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -10,38 +13,46 @@ from torch import Tensor
 from mmconvnext.kernels.tensors import EPS
 
 
-def energy(chunks: list[Tensor]) -> Tensor:
-    """Energy (4C,) of one sample's activations, given in chunks of (pixels, 4C), in float32 or better."""
-    # Norm of norms: squares of large activations need not be summed in one go, and half precision could not hold them
+def energy(chunks: Sequence[Tensor]) -> Tensor:
+    """Returns the L2 norm of each channel of one sample, (4C,), in float32 or float64.
+
+    Args:
+        chunks: The sample's activations, each (pixels, 4C).
+    """
+    # The norm of the chunks' norms: one sum of squares over all pixels would overflow earlier
     dtype = torch.promote_types(chunks[0].dtype, torch.float32)
     norms = torch.stack([torch.linalg.vector_norm(chunk, dim=0, dtype=dtype) for chunk in chunks])
     return torch.linalg.vector_norm(norms, dim=0)
 
 
 class Response:
-    """What GRN does to the 4C channels of each sample.
+    """The factor ``1 + gamma * energy / mean(energy)`` by which GRN multiplies each channel of a sample.
 
     Args:
-        gamma: GRN's scale, (4C,).
-        energy: Norm of each channel's activations, (..., 4C).
+        gamma: GRN's weight, (4C,).
+        energy: L2 norm of each channel's activations, (..., 4C).
     """
 
     def __init__(self, gamma: Tensor, energy: Tensor) -> None:
         self.gamma, self.energy = gamma, energy
         self.mean = energy.mean(-1, keepdim=True) + EPS
-        self.share = energy / self.mean
+        self.relative = energy / self.mean  # 1 for a channel of average energy
 
-    def scale(self) -> Tensor:
-        """Factor of each channel, (..., 4C)."""
-        return 1 + self.gamma * self.share
+    def factor(self) -> Tensor:
+        """Returns the factor of each channel, (..., 4C)."""
+        return 1 + self.gamma * self.relative
 
-    def backward(self, grad_scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Carries the gradient of :meth:`scale` back.
+    def backward(self, grad_factor: Tensor) -> tuple[Tensor, Tensor]:
+        """Backpropagates through :meth:`factor`.
+
+        Args:
+            grad_factor: Gradient of the factor, (..., 4C).
 
         Returns:
-            The gradient of gamma, and what each activation is to be multiplied with for its gradient, each (..., 4C).
+            The gradient of gamma; and the gradient of each activation through the energy, divided by the activation.
+            Both are (..., 4C).
         """
-        grad_share = grad_scale * self.gamma
-        grad_energy = (grad_share - (grad_share * self.share).mean(-1, keepdim=True)) / self.mean
-        # The energy's gradient is activation / energy; a channel that is 0 everywhere has none
-        return grad_scale * self.share, torch.where(self.energy > 0, grad_energy / self.energy, 0)
+        grad_relative = grad_factor * self.gamma
+        grad_energy = (grad_relative - (grad_relative * self.relative).mean(-1, keepdim=True)) / self.mean
+        # d energy / d activation is activation / energy. A channel that is 0 everywhere has gradient 0
+        return grad_factor * self.relative, torch.where(self.energy > 0, grad_energy / self.energy, 0)

@@ -1,14 +1,15 @@
-"""The tensors of a block, by the names of the papers."""
+"""The parameters of a block, and the folding of constants into its linear layers."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-EPS = 1e-6  # of LayerNorm and GRN in the kernels; a block with another one is computed layer by layer
+EPS = 1e-6  # of LayerNorm and GRN in every kernel
 
 
 class BlockTensors(NamedTuple):
-    """Parameters of a block of C channels; what V1 or V2 lacks is None."""
+    """Parameters of a block of C channels. Layer scale is V1's, GRN is V2's; the other version has None there."""
 
     dw_weight: Tensor  # (C, 1, 7, 7)
     dw_bias: Tensor  # (C,)
@@ -22,25 +23,20 @@ class BlockTensors(NamedTuple):
     grn_gamma: Tensor | None  # (4C,)
     grn_beta: Tensor | None  # (4C,)
 
-    @classmethod
-    def of(cls, block: Any) -> 'BlockTensors':
-        """Takes them from a block of :mod:`mmconvnext.backbones.convnext`."""
-        return cls(
-            block.dwconv.weight,
-            block.dwconv.bias,
-            block.norm.weight,
-            block.norm.bias,
-            block.pwconv1.weight,
-            block.pwconv1.bias,
-            block.pwconv2.weight,
-            block.pwconv2.bias,
-            block.gamma,
-            getattr(block.grn, 'gamma', None),
-            getattr(block.grn, 'beta', None),
-        )
+    def to(self, dtype: torch.dtype) -> 'BlockTensors':
+        """Returns the tensors in another dtype."""
+        return BlockTensors(*(t if t is None else t.to(dtype) for t in self))  # type: ignore[arg-type]  # in order
+
+    def norm_in_first_linear(self) -> tuple[Tensor, Tensor]:
+        """Returns weight and bias of the first linear layer with LayerNorm's weight and bias folded in."""
+        return self.w1 * self.norm_weight, torch.addmv(self.b1, self.w1, self.norm_bias)
+
+    def grn_in_second_bias(self) -> Tensor:
+        """Returns the bias of the second linear layer with GRN's bias folded in."""
+        return self.b2 if self.grn_beta is None else torch.addmv(self.b2, self.w2, self.grn_beta)
 
 
-# As a custom operator declares them
+# The parameters as a custom operator declares them
 SCHEMA = ', '.join(
     f'Tensor{"" if kind is Tensor else "?"} {name}' for name, kind in BlockTensors.__annotations__.items()
 )

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmconvnext.kernels.cpu.linear import affine, can_pack
+from mmconvnext.kernels.cpu.linear import can_pack, prepare_linear
 
 
 @pytest.mark.parametrize('gelu', [False, True])
@@ -15,12 +15,12 @@ def test_packed_and_plain_are_the_formula(gelu: bool, bias: bool) -> None:
     expected = x.double() @ weight.double().t() + (offset if bias else 0)
     expected = F.gelu(expected) if gelu else expected
     for pack in (False, True):
-        found = affine(weight, offset, 5000, gelu=gelu, pack=pack)(x)
+        found = prepare_linear(weight, offset, 5000, gelu=gelu, pack=pack)(x)
         torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_without_onednn_it_runs_plainly(monkeypatch: pytest.MonkeyPatch) -> None:
     weight, x = torch.randn(8, 4), torch.randn(3000, 4)
-    packed = affine(weight, None, len(x))(x)
+    packed = prepare_linear(weight, None, len(x))(x)
     with torch.backends.mkldnn.flags(enabled=False):
-        torch.testing.assert_close(affine(weight, None, len(x))(x), packed)
+        torch.testing.assert_close(prepare_linear(weight, None, len(x))(x), packed)

@@ -63,11 +63,12 @@ def test_importing_what_is_below_the_runner_loads_no_plots_and_changes_no_warnin
         import mmengine.config, mmengine.dist, mmengine.logging, mmengine.model, mmengine.optim, mmengine.registry
 
         before = list(warnings.filters)
-        layers = 'errors config_tree compat kernels backbones checkpoints optim datasets config'.split()
+        layers = 'errors config_tree compat kernels backbones checkpoints optim datasets config deploy'.split()
         for path in sorted(pathlib.Path('mmconvnext').rglob('*.py')):
             name = '.'.join(path.with_suffix('').parts).removesuffix('.__init__')
-            # The Triton kernels import Triton, which is not installed everywhere, and only they do
-            if name.split('.')[1:2] in [[layer] for layer in layers] and path.stem != '__main__' and 'triton' not in name:
+            # The Triton kernels import Triton, which is not installed everywhere
+            layer = f'{name}.'.split('.')[1]
+            if layer in layers and path.stem != '__main__' and 'triton' not in name:
                 importlib.import_module(name)
         print([n for n in ('matplotlib', 'cv2', 'timm', 'mmdet', 'mmseg', 'mmcv') if n in sys.modules])
         print([entry for entry in warnings.filters if entry not in before])

@@ -1,1 +1,1 @@
-"""A block on the CPU: `block` is the entry, `passes` the computation, `ops` what compilers see of it."""
+"""A block on the CPU: `autograd` is the entry; `chunked_forward` and `chunked_backward` compute."""

@@ -1,4 +1,4 @@
-"""A whole block on the GPU in Triton's language, behind two custom operators.
+"""A block on the GPU in Triton's language: `operators` is the entry, `launches` calls the kernels.
 
-Nothing here imports Triton until a kernel is launched.
+Triton is imported when a kernel is first launched.
 """

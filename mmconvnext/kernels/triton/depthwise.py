@@ -1,8 +1,8 @@
 """The 7x7 depthwise convolution and its gradients, on maps (N, H, W, C) in contiguous memory.
 
-A program holds a tile of pixels in registers: each of its lanes has neighbouring columns of a few rows, as one tensor
-(lanes, channels) for each. It goes through the rows that the tile's taps reach, loads each of their pixels once, and
-adds them to every sum that they are a tap of. Sums are float32 whatever comes in; nothing is atomic, so results repeat.
+A program has a tile of pixels in registers. Each of its lanes has neighbouring columns of a few rows, with one tensor
+(lanes, channels) for each pixel. The program goes through the rows within reach of its taps, loads each pixel once, and
+adds it to every sum that it belongs to. Sums are float32 for every dtype. Nothing is atomic, so results repeat.
 """
 
 import torch
@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mmconvnext.kernels.triton import tables
+from mmconvnext.kernels.triton import tiles
 
 TAPS = 49
 
@@ -24,76 +24,49 @@ def convolve(
     flip: bool = False,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Convolves each channel with its own 7x7 taps, padding with zeros.
+    """Convolves each channel with its own 7x7 kernel, with padding 3.
 
     Args:
         x: (N, H, W, C), contiguous.
-        weight: Taps (49, C), float32.
+        weight: (49, C), float32.
         bias: (C,), float32, or None.
-        residual: (N, H, W, C), contiguous, added to the output; or None.
-        flip: Whether the taps come in reverse order, which gives the input's gradient for that of the output.
-        dtype: Of the output, by default the input's.
+        residual: (N, H, W, C), contiguous, to add to the output, or None.
+        flip: Whether to reverse the order of the taps. This turns the output's gradient into the input's.
+        dtype: Of the output; None for the input's.
     """
     samples, height, width, channels = x.shape
     out = torch.empty_like(x, dtype=dtype)
-    tile = tables.depthwise(channels)
+    tile = tiles.depthwise(channels)
     grid = (
         channels // tile.channels * triton.cdiv(width, tile.lanes * tile.columns),
         triton.cdiv(height, tile.rows),
         samples,
     )
-    _depthwise[grid](
-        x,
-        weight,
-        x if bias is None else bias,
-        x if residual is None else residual,
-        out,
-        height,
-        width,
-        channels,
-        tile.channels,
-        tile.lanes,
-        tile.rows,
-        tile.columns,
-        flip,
-        bias is not None,
-        residual is not None,
-        num_warps=tile.warps,
-    )
+    # A kernel takes a pointer even for an absent tensor; it does not read it
+    tensors = (x, weight, x if bias is None else bias, x if residual is None else residual, out)
+    flags = (flip, bias is not None, residual is not None)
+    _depthwise[grid](*tensors, height, width, channels, *tile[:-1], *flags, num_warps=tile.warps)
     return out
 
 
 def weight_gradient(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of the taps (49, C) and of the bias (C,), float32.
+    """Returns the gradients of the weight (49, C) and of the bias (C,), float32.
 
     Args:
         x: Input of the convolution, (N, H, W, C), contiguous.
-        grad: Gradient of its output, likewise.
+        grad: Gradient of its output, (N, H, W, C), contiguous.
     """
     samples, height, width, channels = x.shape
-    tile = tables.depthwise(channels)
+    tile = tiles.depthwise(channels)
     blocks = channels // tile.channels
-    tiles = samples * triton.cdiv(height, tile.rows) * triton.cdiv(width, tile.lanes * tile.columns)
-    splits = min(tiles, tables.splits(blocks))
-    # The last of each split's 50 rows is the bias
+    count = samples * triton.cdiv(height, tile.rows) * triton.cdiv(width, tile.lanes * tile.columns)
+    splits = min(count, tiles.splits(blocks))
+    # Each split has 50 rows; the last is the bias
     parts = x.new_empty((splits, TAPS + 1, channels), dtype=torch.float32)
-    _depthwise_weight_gradient[(blocks, splits)](
-        x,
-        grad,
-        parts,
-        samples,
-        height,
-        width,
-        splits,
-        channels,
-        tile.channels,
-        tile.lanes,
-        tile.rows,
-        tile.columns,
-        num_warps=tile.warps,
-    )
+    sizes = (samples, height, width, splits, channels, *tile[:-1])
+    _depthwise_weight_gradient[(blocks, splits)](x, grad, parts, *sizes, num_warps=tile.warps)
     total = parts.sum(0)
-    return total[:TAPS], total[TAPS].clone()  # no view of what the first is a view of
+    return total[:TAPS], total[TAPS].clone()  # a custom operator must not return two views of one tensor
 
 
 @triton.jit(do_not_specialize=['height', 'width'])
@@ -114,8 +87,8 @@ def _depthwise(
     has_bias: tl.constexpr,
     has_residual: tl.constexpr,
 ):
-    # Channels are the fastest axis of the grid, since programs that share rows should run together. Weights are loaded
-    # at all (lanes, block) offsets: a row of them, broadcast, would go through shared memory
+    # Channels are the fastest axis of the grid, so that programs which share rows run together. Weights are loaded at
+    # all (lanes, block) offsets, because broadcasting one row of them would go through shared memory
     blocks: tl.constexpr = channels // block
     channel = tl.program_id(0) % blocks * block + tl.arange(0, block)[None, :] + tl.zeros((lanes, block), tl.int32)
     column = _columns(tl.program_id(0) // blocks, lanes, block, columns)
@@ -217,13 +190,13 @@ def _depthwise_weight_gradient(
 
 @triton.jit
 def _columns(tile, lanes: tl.constexpr, block: tl.constexpr, columns: tl.constexpr):
-    # The first of each lane's columns, (lanes, block)
+    # First column of each lane, (lanes, block)
     return (tile * lanes + tl.arange(0, lanes)[:, None]) * columns + tl.zeros((lanes, block), tl.int32)
 
 
 @triton.jit
 def _inside(column, width, columns: tl.constexpr):
-    # Whether each column that the taps reach is on the map, from 3 to the left of a lane's own to 3 to the right
+    # Whether each column within reach is on the map: 3 left of the lane's first to 3 right of its last
     inside = ()
     for j in tl.static_range(columns + 6):
         inside += ((column + (j - 3) >= 0) & (column + (j - 3) < width),)

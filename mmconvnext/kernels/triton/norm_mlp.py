@@ -1,9 +1,9 @@
-"""LayerNorm and the MLP behind it in one kernel, for widths whose tile of pixels fits into registers.
+"""LayerNorm and the MLP in one kernel, for widths whose tile of pixels fits into registers.
 
-Nothing of width 4C is written going forward unless it is to be kept. Going back, the kernel computes it again, 64 of
-the 4C channels at a time. C is cut into powers of two, such as 96 into 64 and 32, since those are the shapes that
-Triton has; a tile of pixels is one tensor for each of them. A program's pixels are of one sample, so that what differs
-between samples, their factor in stochastic depth and V2's response, is the same for all of its rows.
+The forward stores no 4C-wide tensor, unless the pre-activations are to be kept. The backward computes them again, 64 of
+the 4C channels at a time. Triton's tensors have powers of two as sizes, so C is cut into powers of two, such as 96 into
+64 and 32, and a tile of pixels is a tuple of tensors. All pixels of a program are of one sample, so stochastic depth's
+factor and GRN's factors are the same for all of its rows.
 """
 
 import torch
@@ -12,147 +12,98 @@ import triton.language as tl
 from torch import Tensor
 
 from mmconvnext.kernels.grn import Response
-from mmconvnext.kernels.triton import tables
-from mmconvnext.kernels.triton.weights import MLP
+from mmconvnext.kernels.triton import tiles
+from mmconvnext.kernels.triton.folded import FoldedMLP
 
 
 def forward(
-    x: Tensor, y: Tensor, mlp: MLP, grn_gamma: Tensor | None, keep_hidden: bool
+    x: Tensor, y: Tensor, mlp: FoldedMLP, grn_gamma: Tensor | None, keep_hidden: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Everything behind the depthwise convolution.
+    """Computes everything behind the depthwise convolution.
 
     Args:
         x: Input of the block, (N, H, W, C).
-        y: What the depthwise convolution gives, likewise.
-        mlp: The tensors.
-        grn_gamma: GRN's scale, (4C,), float32.
-        keep_hidden: Whether to return what goes into GELU.
+        y: Output of the depthwise convolution, (N, H, W, C).
+        mlp: The parameters.
+        grn_gamma: GRN's weight, (4C,), float32, or None in V1.
+        keep_hidden: Whether to return the pre-activations.
 
     Returns:
-        Output of the block in the dtype of ``x``; what goes into GELU (N, H, W, 4C), if wanted; the energy of each
-        sample's activations (N, 4C), float32, with GRN.
+        The block's output in the dtype of ``x``; the pre-activations (N, H, W, 4C) or None; with GRN, the energy of
+        each sample's activations (N, 4C), float32, else None.
     """
     energy = None
     if grn_gamma is not None:
         energy = _column_sums(y, mlp, None, None).sqrt_()
-        mlp = mlp.with_response(Response(grn_gamma, energy).scale())
+        mlp = mlp.with_grn(Response(grn_gamma, energy).factor())
     out = torch.empty_like(x)
     hidden = y.new_empty((*y.shape[:3], mlp.w1.shape[0])) if keep_hidden else None
-    tile, grid, sizes = _launch(y)
-    _norm_mlp[grid](
-        x,
-        y,
-        mlp.w1,
-        mlp.b1,
-        mlp.w2,
-        mlp.b2,
-        _or(mlp.layer_scale, y),
-        _or(mlp.sample_scales, y),
-        out,
-        _or(hidden, y),
-        *sizes,
-        grn_gamma is not None,
-        mlp.layer_scale is not None,
-        mlp.sample_scales is not None,
-        keep_hidden,
-        num_warps=tile.warps,
-        num_stages=tile.stages,
-    )
+    tensors, constants, grid, options = _launch(y, mlp)
+    flags = (grn_gamma is not None, keep_hidden)
+    _norm_mlp[grid](x, y, *tensors, mlp.b2, out, _or(hidden, y), *constants, *flags, **options)
     return out, hidden, energy
 
 
 def backward(
-    grad_out: Tensor, y: Tensor, mlp: MLP, grn_gamma: Tensor | None, hidden: Tensor | None, energy: Tensor | None
+    grad_out: Tensor, y: Tensor, mlp: FoldedMLP, grn_gamma: Tensor | None, hidden: Tensor | None, energy: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None]:
-    """Gradients on the way back, and what the matrices' gradients are products of.
+    """Backpropagates through :func:`forward` as far as ``y``.
 
     Args:
         grad_out: Gradient of the block's output, (N, H, W, C).
-        y: What the depthwise convolution gave, likewise.
-        mlp: The tensors of the forward pass.
-        grn_gamma: GRN's scale, (4C,), float32.
-        hidden: What went into GELU, or None to compute it again.
-        energy: That of the forward pass, with GRN.
+        y: Output of the depthwise convolution, (N, H, W, C).
+        mlp: The parameters, as in the forward.
+        grn_gamma: GRN's weight, (4C,), float32, or None in V1.
+        hidden: Pre-activations, or None to compute them again.
+        energy: With GRN, the energy that the forward returned.
 
     Returns:
-        Gradient of ``y`` (N, H, W, C); normalized pixels, likewise; what went into the second matrix, and the gradient
-        of what came out of the first (N, H, W, 4C), all in the dtype of ``y``; the gradients of b1 and of GRN's scale
-        (4C,), float32.
+        Six tensors. In the dtype of ``y``: the gradient of ``y``, and the normalized pixels, both (N, H, W, C); the
+        input of the second linear layer, and the gradient of the pre-activations, both (N, H, W, 4C). The caller
+        multiplies these for the gradients of the weights. In float32: the gradients of b1 and of GRN's weight, (4C,).
     """
-    scale = factor = grad_gamma = None
+    factor = through_energy = grad_gamma = None
     if grn_gamma is not None and energy is not None:
         response = Response(grn_gamma, energy)
-        scale = response.scale()
-        grad_gamma, factor = response.backward(_column_sums(y, mlp, hidden, grad_out))
+        factor = response.factor()
+        grad_gamma, through_energy = response.backward(_column_sums(y, mlp, hidden, grad_out))
         grad_gamma = grad_gamma.sum(0)
-        mlp = mlp.with_response(scale)
-    tile, grid, sizes = _launch(y)
+        mlp = mlp.with_grn(factor)
+    tensors, constants, grid, options = _launch(y, mlp)
     grad_y, normed = torch.empty_like(y), torch.empty_like(y)
     activation = y.new_empty((*y.shape[:3], mlp.w1.shape[0]))
     grad_hidden = torch.empty_like(activation)
     parts = y.new_empty((y.shape[0] * grid[0], mlp.w1.shape[0]), dtype=torch.float32)
-    _norm_mlp_backward[grid](
-        grad_out,
-        y,
-        _or(hidden, y),
-        mlp.w1,
-        mlp.b1,
-        mlp.w2,
-        _or(mlp.layer_scale, y),
-        _or(mlp.sample_scales, y),
-        _or(scale, y),
-        _or(factor, y),
-        grad_y,
-        normed,
-        activation,
-        grad_hidden,
-        parts,
-        *sizes,
-        mlp.layer_scale is not None,
-        mlp.sample_scales is not None,
-        hidden is not None,
-        grn_gamma is not None,
-        num_warps=tile.warps,
-        num_stages=tile.stages,
-    )
+    given = (grad_out, y, _or(hidden, y), *tensors, _or(factor, y), _or(through_energy, y))
+    flags = (hidden is not None, grn_gamma is not None)
+    _norm_mlp_backward[grid](*given, grad_y, normed, activation, grad_hidden, parts, *constants, *flags, **options)
     return grad_y, normed, activation, grad_hidden, parts.sum(0), grad_gamma
 
 
-def _column_sums(y: Tensor, mlp: MLP, hidden: Tensor | None, grad_out: Tensor | None) -> Tensor:
-    # Over each sample's pixels (N, 4C): of the squared activations, or of the activations times their gradients
-    tile, grid, sizes = _launch(y)
+def _column_sums(y: Tensor, mlp: FoldedMLP, hidden: Tensor | None, grad_out: Tensor | None) -> Tensor:
+    # Sums over each sample's pixels, (N, 4C): of the squared activations or, given grad_out, of the activations times
+    # their gradients
+    tensors, constants, grid, options = _launch(y, mlp)
     parts = y.new_empty((y.shape[0], grid[0], mlp.w1.shape[0]), dtype=torch.float32)
-    _norm_mlp_sums[grid](
-        y,
-        _or(hidden, y),
-        _or(grad_out, y),
-        mlp.w1,
-        mlp.b1,
-        mlp.w2,
-        _or(mlp.layer_scale, y),
-        _or(mlp.sample_scales, y),
-        parts,
-        *sizes,
-        mlp.layer_scale is not None,
-        mlp.sample_scales is not None,
-        hidden is not None,
-        grad_out is not None,
-        num_warps=tile.warps,
-        num_stages=tile.stages,
-    )
+    flags = (hidden is not None, grad_out is not None)
+    _norm_mlp_sums[grid](y, _or(hidden, y), _or(grad_out, y), *tensors, parts, *constants, *flags, **options)
     return parts.sum(1)
 
 
 def _or(tensor: Tensor | None, other: Tensor) -> Tensor:
-    # A kernel does not touch what its flags say is not there, but wants a pointer
+    # A kernel takes a pointer even for a tensor that its flags say is absent; it does not read it
     return other if tensor is None else tensor
 
 
-def _launch(y: Tensor) -> tuple[tables.MLPTile, tuple[int, int], tuple]:
+def _launch(y: Tensor, mlp: FoldedMLP) -> tuple[tuple, tuple, tuple[int, int], dict[str, int]]:
+    # What the launches of all three kernels have in common: tensors, constants, the grid, and Triton's options
     samples, height, width, channels = y.shape
-    tile = tables.norm_mlp(channels)
-    sizes = (height * width, channels, tables.powers_of_two(channels), tile.pixels, tile.hidden)
-    return tile, (triton.cdiv(height * width, tile.pixels), samples), sizes
+    tile = tiles.norm_mlp(channels)
+    tensors = (mlp.w1, mlp.b1, mlp.w2, _or(mlp.layer_scale, y), _or(mlp.sample_scales, y))
+    sizes = (height * width, channels, tiles.powers_of_two(channels), tile.pixels, tile.hidden)
+    constants = (*sizes, mlp.layer_scale is not None, mlp.sample_scales is not None)
+    grid = (triton.cdiv(height * width, tile.pixels), samples)
+    return tensors, constants, grid, dict(num_warps=tile.warps, num_stages=tile.stages)
 
 
 @triton.jit(do_not_specialize=['pixels'])
@@ -162,9 +113,9 @@ def _norm_mlp(
     w1_ptr,
     b1_ptr,
     w2_ptr,
-    b2_ptr,
     layer_scale_ptr,
     sample_scales_ptr,
+    b2_ptr,
     out_ptr,
     hidden_ptr,
     pixels,
@@ -172,9 +123,9 @@ def _norm_mlp(
     chunks: tl.constexpr,
     block: tl.constexpr,
     step: tl.constexpr,
-    w2_of_sample: tl.constexpr,
     has_layer_scale: tl.constexpr,
     has_sample_scales: tl.constexpr,
+    w2_of_sample: tl.constexpr,
     keep_hidden: tl.constexpr,
 ):
     sample, row, inside = _tile(pixels, block)
@@ -235,7 +186,7 @@ def _norm_mlp_sums(
     has_hidden: tl.constexpr,
     has_grad: tl.constexpr,
 ):
-    # Over a tile's pixels, of the squared activations; or of the activations times their gradient
+    # Sums over a tile's pixels: of the squared activations or, with has_grad, of the activations times their gradients
     sample, row, inside = _tile(pixels, block)
     parts_ptr += (sample * tl.num_programs(0) + tl.program_id(0)) * (4 * channels)
     dtype = y_ptr.dtype.element_ty
@@ -279,8 +230,8 @@ def _norm_mlp_backward(
     w2_ptr,
     layer_scale_ptr,
     sample_scales_ptr,
-    response_ptr,
-    grad_activation_ptr,
+    factor_ptr,
+    through_energy_ptr,
     grad_y_ptr,
     normed_ptr,
     activation_ptr,
@@ -294,14 +245,14 @@ def _norm_mlp_backward(
     has_layer_scale: tl.constexpr,
     has_sample_scales: tl.constexpr,
     has_hidden: tl.constexpr,
-    has_response: tl.constexpr,
+    has_grn: tl.constexpr,
 ):
     sample, row, inside = _tile(pixels, block)
     parts_ptr += (sample * tl.num_programs(0) + tl.program_id(0)) * (4 * channels)
-    if has_response:
+    if has_grn:
         w2_ptr += sample * (4 * channels * channels)
-        response_ptr += sample * (4 * channels)
-        grad_activation_ptr += sample * (4 * channels)
+        factor_ptr += sample * (4 * channels)
+        through_energy_ptr += sample * (4 * channels)
     dtype = y_ptr.dtype.element_ty
 
     normed = _normed(y_ptr, row, inside, dtype, channels, chunks)
@@ -334,9 +285,9 @@ def _norm_mlp_backward(
         cdf = _normal_cdf(hidden)
         activation = hidden * cdf
         grad_hidden = _down_grad(grad, w2_ptr, h, block, step, channels, chunks)
-        if has_response:
-            grad_hidden += activation * tl.load(grad_activation_ptr + h)
-            activation *= tl.load(response_ptr + h)
+        if has_grn:
+            grad_hidden += activation * tl.load(through_energy_ptr + h)
+            activation *= tl.load(factor_ptr + h)
         grad_hidden *= cdf + hidden * tl.exp(-0.5 * hidden * hidden) * 0.3989422804014327
         grad_hidden = tl.where(inside, grad_hidden, 0.0)
         tl.store(parts_ptr + first + tl.arange(0, step), tl.sum(grad_hidden, 0))
@@ -352,7 +303,7 @@ def _norm_mlp_backward(
             sums += (tl.dot(grad_hidden, w1, old[i], input_precision='ieee'),)
             start += chunks[i]
 
-    # Normalized again, in float32, rather than held in registers all along
+    # Normalized again in float32: to hold it in registers all along would take too many
     normed, rstd = _normalize(_load(y_ptr, row, inside, channels, chunks), channels, chunks)
     mean = tl.zeros((block,), tl.float32)
     along = tl.zeros((block,), tl.float32)
@@ -370,7 +321,8 @@ def _norm_mlp_backward(
 
 @triton.jit
 def _tile(pixels, block: tl.constexpr):
-    # A program's sample, its rows of all samples' pixels, and whether they are of that sample, (block, 1)
+    # A program's sample, the indices of its pixels among those of all samples, and whether they are of that sample,
+    # both (block, 1)
     sample = tl.program_id(1)
     row = tl.program_id(0) * block + tl.arange(0, block)
     return sample, (sample * pixels + row)[:, None], (row < pixels)[:, None]
@@ -378,7 +330,7 @@ def _tile(pixels, block: tl.constexpr):
 
 @triton.jit
 def _load(pointer, row, inside, channels: tl.constexpr, chunks: tl.constexpr):
-    # A tile of pixels in float32, (block, chunk) for each chunk
+    # A tile of pixels in float32: for each chunk of channels a tensor (block, chunk)
     values = ()
     start = 0
     for i in tl.static_range(len(chunks)):
@@ -390,7 +342,7 @@ def _load(pointer, row, inside, channels: tl.constexpr, chunks: tl.constexpr):
 
 @triton.jit
 def _normed(y_ptr, row, inside, dtype: tl.constexpr, channels: tl.constexpr, chunks: tl.constexpr):
-    # A tile of normalized pixels in the dtype of the products
+    # A tile of normalized pixels, in the dtype of the products
     values, _ = _normalize(_load(y_ptr, row, inside, channels, chunks), channels, chunks)
     normed = ()
     for i in tl.static_range(len(chunks)):
@@ -400,7 +352,7 @@ def _normed(y_ptr, row, inside, dtype: tl.constexpr, channels: tl.constexpr, chu
 
 @triton.jit
 def _normalize(values, channels: tl.constexpr, chunks: tl.constexpr):
-    # LayerNorm without its affine, and the factor 1 / deviation (block, 1)
+    # LayerNorm without weight and bias; and 1 / standard deviation, (block, 1)
     total = tl.sum(values[0], 1)
     for i in tl.static_range(1, len(chunks)):
         total += tl.sum(values[i], 1)
@@ -431,7 +383,7 @@ def _branch_grad(
     has_layer_scale: tl.constexpr,
     has_sample_scales: tl.constexpr,
 ):
-    # Gradient of what the second matrix gives, (block, chunk) for each chunk
+    # Gradient of the second linear layer's output: for each chunk of channels a tensor (block, chunk)
     loaded = _load(grad_ptr, row, inside, channels, chunks)
     grad = ()
     start = 0
@@ -448,7 +400,7 @@ def _branch_grad(
 
 @triton.jit
 def _up(normed, w1_ptr, b1_ptr, h, channels: tl.constexpr, chunks: tl.constexpr):
-    # Some of the 4C channels that go into GELU, (block, step); h is (1, step)
+    # Pre-activations of the channels h, (block, step); h is (1, step)
     hidden = tl.load(b1_ptr + h)
     start = 0
     for i in tl.static_range(len(chunks)):
@@ -461,7 +413,7 @@ def _up(normed, w1_ptr, b1_ptr, h, channels: tl.constexpr, chunks: tl.constexpr)
 
 @triton.jit
 def _down_grad(grad, w2_ptr, h, block: tl.constexpr, step: tl.constexpr, channels: tl.constexpr, chunks: tl.constexpr):
-    # Gradient of some of the activations, (block, step)
+    # Gradient of the activations of the channels h, (block, step)
     total = tl.zeros((block, step), tl.float32)
     start = 0
     for i in tl.static_range(len(chunks)):

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from mmconvnext.kernels import choice
+from mmconvnext.kernels import dispatch
 from tests.conftest import HAS_GPU
 
 # Without Triton there is nothing to import here
-collect_ignore_glob = [] if choice.HAS_TRITON else ['test_*.py']
+collect_ignore_glob = [] if dispatch.HAS_TRITON else ['test_*.py']
 
 
 @pytest.fixture
@@ -43,4 +43,4 @@ def _interpreter(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(InterpreterBuilder, 'create_dot', create_dot)
     monkeypatch.setenv('TRITON_INTERPRET', '1')
-    monkeypatch.setattr(choice, 'INTERPRETED', True)
+    monkeypatch.setattr(dispatch, 'INTERPRETED', True)

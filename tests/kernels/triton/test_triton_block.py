@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from mmconvnext import ConvNeXt, kernels
 from mmconvnext.backbones.convnext import Block
-from mmconvnext.kernels.tensors import BlockTensors
-from mmconvnext.kernels.triton import ops
+from mmconvnext.kernels.triton import operators
 
 VERSIONS = {'v1': (1.0, False), 'v1 without layer scale': (0.0, False), 'v2': (0.0, True)}
 # By width and dtype of the products: 16 is narrow, 24 is not, and float32 never is
@@ -148,14 +147,14 @@ def test_a_channel_that_is_zero_everywhere_has_finite_gradients(device: str) -> 
 @pytest.mark.parametrize('version', ['v1', 'v2'])
 @pytest.mark.parametrize('memory', ['speed', 'balanced', 'min'])
 def test_operators_pass_opcheck(version: str, memory: str, device: str) -> None:
-    tensors = BlockTensors.of(build(8, version, device))
+    tensors = build(8, version, device).kernel_tensors()
     x = torch.randn(2, 1, 2, 8, device=device, requires_grad=True)
     scales = torch.tensor([2.0, 0.5], device=device)
-    torch.library.opcheck(ops.block, (x, *tensors, scales, torch.float32, memory))
+    torch.library.opcheck(operators.block, (x, *tensors, scales, torch.float32, memory))
     with torch.no_grad():
-        out, *kept = ops.block(x, *tensors, scales, torch.float32, memory)
+        out, *kept = operators.block(x, *tensors, scales, torch.float32, memory)
     plain = [None if t is None else t.detach() for t in tensors]
-    torch.library.opcheck(ops.block_backward, (out, x.detach(), *kept, *plain, scales, torch.float32))
+    torch.library.opcheck(operators.block_backward, (out, x.detach(), *kept, *plain, scales, torch.float32))
 
 
 def test_a_second_derivative_is_an_error_not_a_wrong_number(device: str) -> None:

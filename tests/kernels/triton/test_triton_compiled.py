@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from mmconvnext.backbones.sizes import ARCHS
-from mmconvnext.kernels.triton import tables
+from mmconvnext.kernels.triton import tiles
 
+WIDTHS = {w for arch in ARCHS.values() for w in arch.widths if tiles.has_norm_mlp(w)}
 # Of one block of threads, bytes
 SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024}
-NARROW = sorted({w for arch in ARCHS.values() for w in arch.widths if tables.has_norm_mlp(w)})
+# Of the published widths with the same tile, the widest needs most registers and shared memory
+NARROW = sorted({tiles.norm_mlp(w): w for w in sorted(WIDTHS)}.values())
 
 MLP = ('norm_mlp', 'norm_mlp_backward', 'column_sums')
 
@@ -25,7 +27,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from mmconvnext.backbones.convnext import Block
 from mmconvnext.kernels.tensors import BlockTensors
-from mmconvnext.kernels.triton import passes
+from mmconvnext.kernels.triton import launches
 
 class Driver:
     def get_current_device(self):
@@ -46,11 +48,11 @@ knobs.runtime.jit_cache_hook = record
 sizes = [(1, 1, 1), (2, 16, 16), (3, 25, 42), (16, 7, 4)]
 for size, width, version in itertools.product(sizes, (96, 384), (1, 2)):
     found = set()
-    t = BlockTensors(*(None if p is None else p.detach() for p in BlockTensors.of(
-        Block(width, 0.0, float(version == 1), version == 2))))
+    t = BlockTensors(*(None if p is None else p.detach() for p in
+        Block(width, 0.0, float(version == 1), version == 2).kernel_tensors()))
     x, scales = torch.zeros(*size, width), torch.ones(size[0])
-    _, y, hidden, energy = passes.forward(x, t, scales, torch.bfloat16, True)
-    passes.backward(x, x, y, hidden, energy, t, scales, torch.bfloat16)
+    _, y, hidden, energy = launches.forward(x, t, scales, torch.bfloat16, True)
+    launches.backward(x, x, y, hidden, energy, t, scales, torch.bfloat16)
     print(json.dumps([width, version, sorted(found)]))
 """
 

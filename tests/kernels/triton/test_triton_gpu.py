@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from mmconvnext import ConvNeXt, kernels
-from mmconvnext.kernels import choice
+from mmconvnext.kernels import dispatch
 from mmconvnext.kernels.triton import depthwise
 from tests.conftest import HAS_GPU
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not HAS_GPU, reason=f'needs a GPU of compute capability {choice.CAPABILITIES}'),
+    pytest.mark.skipif(not HAS_GPU, reason=f'needs a GPU of compute capability {dispatch.CAPABILITIES}'),
 ]
 # Stages of ConvNeXt-T at 2 x 800 x 1344
 MAPS = [(2, 200, 336, 96), (2, 100, 168, 192), (2, 50, 84, 384), (2, 25, 42, 768)]

@@ -1,4 +1,4 @@
-"""What follows the depthwise convolution, in one kernel and as a composition, against its formula in float64."""
+"""What follows the depthwise convolution, in one kernel and by PyTorch, against its formula in float64."""
 
 import math
 
@@ -9,11 +9,11 @@ from torch.nn import functional as F
 
 from mmconvnext.backbones.layers import GRN
 from mmconvnext.backbones.sizes import ARCHS
-from mmconvnext.kernels.triton import composition, norm_mlp, tables
-from mmconvnext.kernels.triton.weights import MLP
+from mmconvnext.kernels.triton import norm_mlp, tiles, unfused
+from mmconvnext.kernels.triton.folded import FoldedMLP
 
 TOLERANCES = {torch.float32: 3e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2}
-NARROW = sorted({w for arch in ARCHS.values() for w in arch.widths if tables.has_norm_mlp(w)})
+NARROW = sorted({w for arch in ARCHS.values() for w in arch.widths if tiles.has_norm_mlp(w)})
 NAMES = ('out', 'hidden', 'energy', 'grad_y', 'normed', 'activation', 'grad_hidden', 'grad_b1', 'grad_gamma')
 
 
@@ -26,7 +26,7 @@ def check(module, shape: tuple[int, ...], dtype: torch.dtype, device: str, parts
     """Compares all that the two passes return.
 
     Args:
-        module: norm_mlp or composition.
+        module: norm_mlp or unfused.
         shape: Of the maps, (N, H, W, C).
         dtype: Of the products.
         device: Where.
@@ -43,7 +43,7 @@ def check(module, shape: tuple[int, ...], dtype: torch.dtype, device: str, parts
     w2 = normal(channels, 4 * channels, scale=0.5 * channels**-0.5).to(dtype)
     layer_scale = normal(channels) if 'layer scale' in parts else None
     scales = torch.linspace(0, 2, samples, device=device) if 'drop path' in parts else None
-    mlp = MLP(w1, normal(4 * channels), w2, normal(channels), layer_scale, scales)
+    mlp = FoldedMLP(w1, normal(4 * channels), w2, normal(channels), layer_scale, scales)
     gamma = normal(4 * channels, scale=0.5) if 'GRN' in parts else None
 
     out, hidden, energy = module.forward(x, y, mlp, gamma, True)
@@ -87,7 +87,7 @@ def test_edges_of_tiles(size: tuple[int, int], parts: str, device: str, exact: t
 
 
 @pytest.mark.parametrize('parts', ['', 'layer scale', 'drop path', 'GRN', 'GRN and drop path', 'GRN and layer scale'])
-@pytest.mark.parametrize('module', [norm_mlp, composition])
+@pytest.mark.parametrize('module', [norm_mlp, unfused])
 @pytest.mark.parametrize('recompute', [False, True])
 def test_every_combination(module, parts: str, recompute: bool, device: str, exact: torch.dtype) -> None:
     check(module, (3, 3, 5, 32), exact, device, parts, recompute)
@@ -95,7 +95,7 @@ def test_every_combination(module, parts: str, recompute: bool, device: str, exa
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize('parts', ['layer scale and drop path', 'GRN'])
-@pytest.mark.parametrize('module', [norm_mlp, composition])
+@pytest.mark.parametrize('module', [norm_mlp, unfused])
 def test_half_precision(module, dtype: torch.dtype, parts: str, device: str) -> None:
     check(module, (2, 4, 9, 96), dtype, device, parts)
 
@@ -103,7 +103,7 @@ def test_half_precision(module, dtype: torch.dtype, parts: str, device: str) -> 
 def test_large_activations_do_not_overflow_the_energy_in_float16(device: str) -> None:
     y = torch.randn(1, 8, 8, 16, device=device).half()
     w1 = 200 * torch.eye(64, 16, device=device).half()
-    mlp = MLP(
+    mlp = FoldedMLP(
         w1,
         torch.zeros(64, device=device),
         torch.zeros(16, 64, device=device).half(),
@@ -117,6 +117,6 @@ def test_large_activations_do_not_overflow_the_energy_in_float16(device: str) ->
 
 def test_the_powers_of_two_add_up() -> None:
     for channels in NARROW:
-        powers = tables.powers_of_two(channels)
+        powers = tiles.powers_of_two(channels)
         assert sum(powers) == channels
         assert all(power >= 16 and power & (power - 1) == 0 for power in powers)

@@ -1,6 +1,6 @@
-"""What follows the depthwise convolution where one kernel cannot hold it: PyTorch's own matrix products and LayerNorm.
+"""LayerNorm and the MLP by PyTorch's own operators, for wide stages and float32.
 
-These are the stages where the products outweigh all else, and float32, which Triton multiplies slowly.
+In wide stages the matrix products take most of the time, and Triton's float32 products are slow.
 """
 
 import torch
@@ -9,13 +9,13 @@ from torch.nn import functional as F
 
 from mmconvnext.kernels.grn import Response
 from mmconvnext.kernels.tensors import EPS
-from mmconvnext.kernels.triton.weights import MLP
+from mmconvnext.kernels.triton.folded import FoldedMLP
 
 
 def forward(
-    x: Tensor, y: Tensor, mlp: MLP, grn_gamma: Tensor | None, keep_hidden: bool
+    x: Tensor, y: Tensor, mlp: FoldedMLP, grn_gamma: Tensor | None, keep_hidden: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """As :func:`mmconvnext.kernels.triton.norm_mlp.forward`."""
+    """Does what :func:`mmconvnext.kernels.triton.norm_mlp.forward` does."""
     normed = F.layer_norm(y, y.shape[-1:], eps=EPS)
     hidden = F.linear(normed, mlp.w1, mlp.b1.to(y.dtype))
     del normed
@@ -23,15 +23,20 @@ def forward(
     energy = None
     if grn_gamma is not None:
         energy = torch.linalg.vector_norm(activation, dim=(1, 2), dtype=torch.float32)
-        activation *= _of_pixels(Response(grn_gamma, energy).scale(), y.dtype)
+        activation *= _over_pixels(Response(grn_gamma, energy).factor(), y.dtype)
     branch = F.linear(activation, mlp.w2, mlp.b2.to(y.dtype))
-    return _add(x, branch, mlp), hidden if keep_hidden else None, energy
+    scale = mlp.layer_scale
+    if mlp.sample_scales is not None:
+        sample_scales = mlp.sample_scales.view(-1, 1, 1, 1)
+        scale = sample_scales if scale is None else sample_scales * scale
+    out = x + branch if scale is None else torch.addcmul(x, branch, scale)
+    return out.to(x.dtype), hidden if keep_hidden else None, energy
 
 
 def backward(
-    grad_out: Tensor, y: Tensor, mlp: MLP, grn_gamma: Tensor | None, hidden: Tensor | None, energy: Tensor | None
+    grad_out: Tensor, y: Tensor, mlp: FoldedMLP, grn_gamma: Tensor | None, hidden: Tensor | None, energy: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None]:
-    """As :func:`mmconvnext.kernels.triton.norm_mlp.backward`."""
+    """Does what :func:`mmconvnext.kernels.triton.norm_mlp.backward` does."""
     normed, mean, rstd = torch.native_layer_norm(y, y.shape[-1:], None, None, EPS)
     if hidden is None:
         hidden = F.linear(normed, mlp.w1, mlp.b1.to(y.dtype))
@@ -40,12 +45,12 @@ def backward(
     grad_gamma = None
     if grn_gamma is not None and energy is not None:
         response = Response(grn_gamma, energy)
-        grad_response = (activation * grad_activation).sum((1, 2), dtype=torch.float32)
-        grad_gamma, factor = response.backward(grad_response)
+        grad_factor = (activation * grad_activation).sum((1, 2), dtype=torch.float32)
+        grad_gamma, through_energy = response.backward(grad_factor)
         grad_gamma = grad_gamma.sum(0)
-        scale = _of_pixels(response.scale(), y.dtype)
-        grad_activation.mul_(scale).addcmul_(activation, _of_pixels(factor, y.dtype))
-        activation *= scale
+        factor = _over_pixels(response.factor(), y.dtype)
+        grad_activation.mul_(factor).addcmul_(activation, _over_pixels(through_energy, y.dtype))
+        activation *= factor
     grad_hidden = torch.ops.aten.gelu_backward(grad_activation, hidden)
     grad_y, _, _ = torch.ops.aten.native_layer_norm_backward(
         grad_hidden @ mlp.w1, y, y.shape[-1:], mean, rstd, None, None, [True, False, False]
@@ -54,8 +59,8 @@ def backward(
     return grad_y, normed, activation, grad_hidden, grad_b1, grad_gamma
 
 
-def branch_gradient(grad_out: Tensor, mlp: MLP, dtype: torch.dtype) -> Tensor:
-    """Gradient of what the second matrix gives, (N, H, W, C)."""
+def branch_gradient(grad_out: Tensor, mlp: FoldedMLP, dtype: torch.dtype) -> Tensor:
+    """Returns the gradient of the second linear layer's output, (N, H, W, C)."""
     if mlp.layer_scale is not None:
         grad_out = grad_out * mlp.layer_scale
     if mlp.sample_scales is not None:
@@ -63,14 +68,6 @@ def branch_gradient(grad_out: Tensor, mlp: MLP, dtype: torch.dtype) -> Tensor:
     return grad_out.to(dtype)
 
 
-def _of_pixels(vectors: Tensor, dtype: torch.dtype) -> Tensor:
+def _over_pixels(vectors: Tensor, dtype: torch.dtype) -> Tensor:
+    # (N, 4C) to (N, 1, 1, 4C)
     return vectors.to(dtype)[:, None, None]
-
-
-def _add(x: Tensor, branch: Tensor, mlp: MLP) -> Tensor:
-    scale = mlp.layer_scale
-    if mlp.sample_scales is not None:
-        samples = mlp.sample_scales.view(-1, 1, 1, 1)
-        scale = samples if scale is None else samples * scale
-    out = x + branch if scale is None else torch.addcmul(x, branch, scale)
-    return out.to(x.dtype)

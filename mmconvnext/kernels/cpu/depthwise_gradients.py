@@ -3,21 +3,21 @@
 from torch import Tensor
 from torch.nn import functional as F
 
-TILE = (25, 50)  # of the gradient map, rows by columns: about what oneDNN handles best as a kernel
-WINDOW_ELEMENTS = 500_000  # of the input windows that are copied at a time
+TILE = (25, 50)  # rows and columns of the output gradient that oneDNN takes as one kernel; about the fastest size
+WINDOW_ELEMENTS = 500_000  # how many numbers of the input's windows are copied at a time
 
 
 def input_gradient(grad: Tensor, weight: Tensor) -> Tensor:
-    """Gradient (B, C, H, W) of the input, given that of the output: the same convolution with flipped taps."""
+    """Returns the gradient of the input (B, C, H, W): the output's gradient, convolved with the flipped weight."""
     return F.conv2d(grad, weight.flip(2, 3), padding=3, groups=grad.shape[1])
 
 
 def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
-    """Gradient (C, 1, 7, 7) of the weight, several times as fast as oneDNN's own.
+    """Returns the gradient of the weight (C, 1, 7, 7), several times as fast as oneDNN does.
 
-    A depthwise layer's weight gradient is itself a depthwise convolution: each channel's input, convolved with that
-    channel's output gradient as the kernel, gives 7x7 numbers. Cut into tiles, so that the kernels stay small, the
-    tiles of all samples become channels of one convolution, and the sum over tiles is the gradient.
+    It is itself a depthwise convolution: each channel of the input, convolved with the same channel of the output's
+    gradient as its kernel, gives 7x7 numbers. The gradient is cut into tiles, since large kernels are slow. The tiles
+    of all samples become channels of one convolution, and its outputs are summed over the tiles.
 
     Args:
         x: Input (B, C, H, W), channels-last.
@@ -47,5 +47,5 @@ def weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
         windows = windows.reshape(1, h + 6, w + 6, -1).permute(0, 3, 1, 2)
         sums = F.conv2d(windows, tiles, groups=len(tiles))  # (1, tiles * C, 7, 7)
         total += sums.view(-1, channels, 7, 7).sum(0)
-    # In the strides of a channels-last weight, which DDP's buckets have
+    # In the strides of a channels-last weight, as DDP wants
     return total.unsqueeze(-1).permute(0, 3, 1, 2)

@@ -11,9 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmconvnext import kernels
 from mmconvnext.backbones.convnext import Block
-from mmconvnext.kernels import choice
-from mmconvnext.kernels.choice import runs_fused, runs_triton
-from mmconvnext.kernels.triton import ops
+from mmconvnext.kernels import dispatch
 
 
 @pytest.fixture
@@ -24,6 +22,11 @@ def block(device: str) -> Block:
 @pytest.fixture
 def x(device: str) -> torch.Tensor:
     return torch.randn(1, 8, 2, 3, device=device)
+
+
+def runs_triton(block: nn.Module, x: torch.Tensor) -> bool:
+    kernel = dispatch.kernel_for(x, block.kernel_tensors)
+    return kernel is not None and kernel.func is dispatch.triton_block
 
 
 def refused(block: nn.Module, x: torch.Tensor, reason: str) -> None:
@@ -39,25 +42,24 @@ def refused(block: nn.Module, x: torch.Tensor, reason: str) -> None:
 
 def test_it_runs_where_it_was_asked_for(block: Block, x: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr(ops, 'block', lambda *args: calls.append(1) or (args[0],))
+    kernel = dispatch.triton_block
+    monkeypatch.setattr(dispatch, 'triton_block', lambda *args, **kwargs: calls.append(1) or kernel(*args, **kwargs))
     block(x)
     assert not calls
     with kernels.use('triton'):
-        assert runs_triton(block, x)
-        assert not runs_fused(block, x)
         block(x)
     assert calls
 
 
 def test_auto_takes_the_layers_on_a_gpu(block: Block, x: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert choice.AUTO['cuda'] == 'reference'
+    assert dispatch.AUTO['cuda'] == 'reference'
     assert not runs_triton(block, x)
-    monkeypatch.setitem(choice.AUTO, x.device.type, 'triton')
+    monkeypatch.setitem(dispatch.AUTO, x.device.type, 'triton')
     assert runs_triton(block, x)
 
 
 def test_without_triton(block: Block, x: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, 'HAS_TRITON', False)
+    monkeypatch.setattr(dispatch, 'HAS_TRITON', False)
     refused(block, x, 'Triton 3.8 or newer is not installed.')
 
 
@@ -65,12 +67,12 @@ def test_without_triton(block: Block, x: torch.Tensor, monkeypatch: pytest.Monke
     ('version', 'enough'), [('3.8.0', True), ('3.10.1+git', True), ('4.0', True), ('3.7.1', False)]
 )
 def test_versions_of_triton(version: str, enough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice.importlib.metadata, 'version', lambda name: version)
-    assert choice._has_triton() == enough
+    monkeypatch.setattr(dispatch.importlib.metadata, 'version', lambda name: version)
+    assert dispatch._has_triton() == enough
 
 
 def test_a_cpu_without_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, 'INTERPRETED', False)
+    monkeypatch.setattr(dispatch, 'INTERPRETED', False)
     refused(Block(8, 0.0, 1.0, False), torch.randn(1, 8, 2, 3), 'NVIDIA')
     refused(Block(8, 0.0, 1.0, False).to('meta'), torch.randn(1, 8, 2, 3, device='meta'), 'NVIDIA')
 
@@ -93,7 +95,7 @@ def fake_block(device: str) -> Block:
 
 @pytest.mark.parametrize(('capability', 'runs'), [((8, 0), True), ((9, 0), True), ((8, 6), False), ((12, 0), False)])
 def test_gpus(capability: tuple[int, int], runs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, 'Tensor', Fake)
+    monkeypatch.setattr(dispatch, 'Tensor', Fake)
     monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: capability)
     reason = kernels.why_not_triton(fake_block('cuda:0'), Fake())
     assert (reason is None) == runs
@@ -103,7 +105,7 @@ def test_gpus(capability: tuple[int, int], runs: bool, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize('device', ['cpu', 'cuda:1'])
 def test_parameters_on_another_device_are_the_layers_error(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, 'Tensor', Fake)
+    monkeypatch.setattr(dispatch, 'Tensor', Fake)
     monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: (9, 0))
     reason = kernels.why_not_triton(fake_block(device), Fake())
     assert reason == 'The parameters are on another device than the input.'
@@ -119,10 +121,10 @@ def test_a_float64_map_under_autocast(block: Block, x: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize('version', [1, 2])
-def test_a_batch_of_none(version: int, device: str) -> None:
+def test_an_empty_batch(version: int, device: str) -> None:
     block = Block(8, 0.0, float(version == 1), version == 2).to(device)
     x = torch.randn(0, 8, 2, 3, device=device, requires_grad=True)
-    refused(block, x, 'There is no sample.')
+    refused(block, x, 'The batch is empty.')
     with kernels.use('triton'):
         block(x).sum().backward()
     assert x.grad.shape == x.shape
@@ -201,11 +203,6 @@ def test_deterministic_mode_runs_the_same_kernels(
         assert all(torch.equal(a, b) for a, b in zip(grads(), before, strict=True))
     finally:
         torch.use_deterministic_algorithms(False)
-
-
-def test_unknown_choices_are_refused() -> None:
-    with pytest.raises(ValueError, match='memory is one of speed, balanced, min'), kernels.use('triton', 'all'):
-        pass
 
 
 @pytest.mark.slow

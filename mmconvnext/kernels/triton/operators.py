@@ -1,8 +1,8 @@
-"""The custom operators: what autograd, compilers and tracers see of the kernels.
+"""The entry to the Triton kernels, and what autograd, compilers and tracers see of them.
 
-``mmconvnext::block`` is one block's forward pass and ``mmconvnext::block_backward`` the pass back, on maps
-(N, H, W, C). They change nothing that they are given and return nothing of it; to all but the operators themselves the
-kernels stay hidden. A gradient of the gradient is an error.
+That is two custom operators on maps (N, H, W, C): ``mmconvnext::block``, the forward, and
+``mmconvnext::block_backward``. They change no input and return no view of one. A second derivative is an error. Triton
+is imported when a kernel is first launched.
 """
 
 from typing import Any
@@ -13,8 +13,30 @@ from torch import Tensor
 from mmconvnext.kernels.tensors import SCHEMA, BlockTensors
 
 FIELDS = len(BlockTensors._fields)
-# BlockTensors, stochastic depth's factor of each sample, and the dtype of the products
+# BlockTensors, stochastic depth's factor of each sample, and the dtype of the matrix products
 ARGUMENTS = f'{SCHEMA}, Tensor? sample_scales, ScalarType dtype'
+
+
+def triton_block(x: Tensor, sample_scales: Tensor | None, t: BlockTensors, memory: str) -> Tensor:
+    """Computes a block: (B, C, H, W) to (B, C, H, W) in the dtype of ``x``, channels-last, differentiable once.
+
+    Under autocast the matrix products are in its dtype. Sums, statistics and vectors are always float32.
+
+    Args:
+        x: Input.
+        sample_scales: Stochastic depth's factor of each sample's branch, (B,).
+        t: The block's parameters.
+        memory: What training keeps of the block; layer by layer it keeps 12C numbers a pixel. ``speed`` keeps 6C: the
+            input, the depthwise convolution's output and the pre-activations. ``balanced`` keeps 2C, without the
+            pre-activations; ``min`` keeps C, the input. The rest is computed again in the backward.
+    """
+    device = x.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+    if not torch.is_grad_enabled():
+        memory = 'min'
+    maps = x.contiguous(memory_format=torch.channels_last).permute(0, 2, 3, 1)
+    out, *_ = block(maps, *t, sample_scales, dtype, memory)
+    return out.permute(0, 3, 1, 2)
 
 
 @torch.library.custom_op(
@@ -23,13 +45,16 @@ ARGUMENTS = f'{SCHEMA}, Tensor? sample_scales, ScalarType dtype'
     schema=f'(Tensor x, {ARGUMENTS}, str memory) -> (Tensor, Tensor, Tensor, Tensor)',
 )
 def block(x: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Output (N, H, W, C), and what the pass back needs: three tensors, empty where ``memory`` does not keep them."""
-    from mmconvnext.kernels.triton import passes  # here, since it imports Triton
+    """Returns the output (N, H, W, C), and three tensors for the backward, empty where ``memory`` does not keep them.
+
+    They are the depthwise convolution's output, the pre-activations, and the energy of GRN.
+    """
+    from mmconvnext.kernels.triton import launches  # imports Triton
 
     t = BlockTensors(*arguments[:FIELDS])
     sample_scales, dtype, memory = arguments[FIELDS:]
     with torch.autocast(x.device.type, enabled=False), torch.cuda.device_of(x):
-        out, y, hidden, energy = passes.forward(x.contiguous(), t, sample_scales, dtype, memory == 'speed')
+        out, y, hidden, energy = launches.forward(x.contiguous(), t, sample_scales, dtype, memory == 'speed')
     return (
         out,
         y.new_empty(0) if memory == 'min' else y,
@@ -59,13 +84,13 @@ def _(x: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def block_backward(
     grad_out: Tensor, x: Tensor, y: Tensor, hidden: Tensor, energy: Tensor, *arguments: Any
 ) -> list[Tensor]:
-    """Gradients of the input and of each of the block's tensors that there is, in their dtypes."""
-    from mmconvnext.kernels.triton import passes
+    """Returns the gradients of the input and of those parameters that the block has, in their dtypes."""
+    from mmconvnext.kernels.triton import launches
 
     t = BlockTensors(*arguments[:FIELDS])
     y_, hidden_, energy_ = (tensor if tensor.numel() else None for tensor in (y, hidden, energy))
     with torch.autocast(x.device.type, enabled=False), torch.cuda.device_of(x):
-        grad_x, grads = passes.backward(
+        grad_x, grads = launches.backward(
             grad_out.contiguous(), x.contiguous(), y_, hidden_, energy_, t, *arguments[FIELDS:]
         )
         named = t._asdict().items()
