@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mmconvnext.backbones import ConvNeXt
-from mmconvnext.checkpoints import CheckpointError, convert, load_pretrained, read
+from mmconvnext.checkpoints import CheckpointError, convert, load_pretrained
 from mmconvnext.checkpoints.dialects import DIALECTS
 
 V1 = pytest.mark.parametrize('version', [1], indirect=True, ids=['V1'])
@@ -157,24 +157,6 @@ class TestFiles:
         with pytest.raises(CheckpointError, match='memory') as refusal:
             load_pretrained(backbone, tmp_path / 'mine.pth')
         assert not refusal.value.facts['damaged']
-
-    def test_a_file_is_checked_once(self, backbone, good, tmp_path, monkeypatch):
-        path = tmp_path / 'mine.pth'
-        path.write_bytes(good)
-        checks = Mock(wraps=read._check_zip)
-        monkeypatch.setattr(read, '_check_zip', checks)
-        load_pretrained(backbone, path)
-        load_pretrained(backbone, path)
-        assert checks.call_count == 1
-        path.write_bytes(good + bytes(1))  # another file
-        load_pretrained(backbone, path)
-        assert checks.call_count == 2
-
-    def test_other_ranks_of_a_machine_leave_the_check_to_the_first(self, backbone, good, tmp_path, monkeypatch):
-        (tmp_path / 'mine.pth').write_bytes(good)
-        monkeypatch.setenv('LOCAL_RANK', '1')
-        monkeypatch.setattr(read, '_check_zip', Mock(side_effect=AssertionError))
-        load_pretrained(backbone, tmp_path / 'mine.pth')
 
     @pytest.mark.parametrize('length', [0x80, 0x3C20])
     def test_a_safetensors_file_whose_length_looks_like_something_else(self, backbone, network, tmp_path, length):
