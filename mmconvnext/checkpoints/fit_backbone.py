@@ -92,6 +92,8 @@ def _check_settings(network: Network, wanted: Network, source: str) -> None:
             f'{source} has both global response normalization and layer scale; a ConvNeXt has the one (version=2) or '
             'the other (version=1).',
             file=source,
+            grn=True,
+            layer_scale=True,
         )
     settings: dict[str, Any] = {}
     stages = min(len(network.arch.depths), len(wanted.arch.depths))
