@@ -1,4 +1,4 @@
-"""Converts ConvNeXt weights, V1 or V2, between the names and layouts of the code bases that have them."""
+"""Converts ConvNeXt V1 and V2 checkpoints between the names and layouts of different code bases."""
 
 from mmconvnext.cli.convert_checkpoint import main
 

@@ -1,4 +1,16 @@
-"""Loading weights, completely or not at all, from whatever names and layout they come in."""
+"""Loads checkpoints of any code base, completely or not at all.
+
+A checkpoint passes these modules, none of which imports a later one::
+
+    locate        a path, URL or name -> a file, by download or hub; manifest has the published names
+    read_file     a file -> its content, after file_check; shards puts several files together
+    tensors       the content -> tensors by name
+    recognise     tensors -> a ConvNeXt under this package's names, by dialects (written with naming) and network
+    fit_backbone  a ConvNeXt -> what to load (load_plan), by tensor_check and stem; fit_detector for whole models
+    load          changes the model; initializer is MMEngine's entry to it
+
+convert writes a recognised ConvNeXt in another dialect.
+"""
 
 from mmconvnext.checkpoints.convert import convert, convert_file
 from mmconvnext.checkpoints.errors import CheckpointError

@@ -1,19 +1,18 @@
-"""``python -m mmconvnext.checkpoints``: lists the weights that have a short name, and says what a file holds."""
+"""``python -m mmconvnext.checkpoints``: lists the published weights, and describes a checkpoint."""
 
 import argparse
 from collections import Counter
 
 from mmconvnext.checkpoints import manifest
-from mmconvnext.checkpoints.fit import licence_of
 from mmconvnext.checkpoints.locate import locate
-from mmconvnext.checkpoints.network import read_network
-from mmconvnext.checkpoints.read import read_file, tensors_in
+from mmconvnext.checkpoints.read_file import read_file
 from mmconvnext.checkpoints.recognise import recognise
+from mmconvnext.checkpoints.tensors import tensors_in
 from mmconvnext.errors import errors_as_sentences
 
 
 def table() -> str:
-    """All weights that have a short name, one a line."""
+    """Lists the published weights, one per line."""
     rows = [('name', 'network', 'trained on', 'pixels', 'published, %', 'licence', 'address')]
     for weights in manifest.MANIFEST.values():
         rows.append(
@@ -32,15 +31,15 @@ def table() -> str:
 
 
 def inspect(checkpoint: str, allow_pickle: bool = False) -> str:
-    """What a file holds: dialect, network, tensors, and what beside them.
+    """Describes a checkpoint: dialect, network, tensors, licence, and what else the file holds.
 
     Raises:
-        CheckpointError: If it cannot be had or read, or holds no ConvNeXt.
+        CheckpointError: If it cannot be found or read, or holds no ConvNeXt.
     """
     path = locate(checkpoint)
-    taken = tensors_in(read_file(path, allow_pickle), checkpoint)
-    found = recognise(taken.tensors, checkpoint)
-    network = read_network(found.state)
+    tensors, notes = tensors_in(read_file(path, allow_pickle), checkpoint)
+    found = recognise(tensors, checkpoint)
+    network = found.network
     parts = Counter(name.split('.')[0] for name in found.state)
     beside = Counter(name.split('.')[0] for name in (*found.dropped, *found.beside))
     numbers = sum(tensor.numel() for tensor in found.state.values())
@@ -55,8 +54,8 @@ def inspect(checkpoint: str, allow_pickle: bool = False) -> str:
         'tensors': f'{len(found.state)}: ' + ', '.join(f'{part} {count}' for part, count in parts.items()),
         'values': f'{numbers / 1e6:.1f} M of {", ".join(dtypes)}',
         'beside': ', '.join(f'{part} {count}' for part, count in beside.items()) or 'nothing',
-        'notes': ', '.join(taken.notes) or 'none',
-        'licence': licence_of(found, network, checkpoint) or 'unknown',
+        'notes': ', '.join(notes) or 'none',
+        'licence': found.licence or 'unknown',
     }
     return '\n'.join(f'{name:<9}{value}' for name, value in lines.items())
 
@@ -65,10 +64,10 @@ def main() -> None:
     """Reads the command line and prints."""
     parser = argparse.ArgumentParser(prog='python -m mmconvnext.checkpoints', description=__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
-    commands.add_parser('list', help='published weights by short name')
-    file = commands.add_parser('inspect', help='what a checkpoint holds')
-    file.add_argument('checkpoint', help='path, address, hf-hub:org/name, or short name')
-    file.add_argument('--allow-pickle', action='store_true', help='read a file that can run any code as it is read')
+    commands.add_parser('list', help='list the published weights')
+    file = commands.add_parser('inspect', help='describe a checkpoint')
+    file.add_argument('checkpoint', help='path, URL, hf-hub:org/name, or short name')
+    file.add_argument('--allow-pickle', action='store_true', help='read files that can run any code as they are read')
     args = parser.parse_args()
     with errors_as_sentences():
         print(table() if args.command == 'list' else inspect(args.checkpoint, args.allow_pickle))

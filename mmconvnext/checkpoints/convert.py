@@ -1,4 +1,4 @@
-"""From one dialect to another."""
+"""Converts checkpoints from one dialect to another."""
 
 import os
 from collections.abc import Mapping
@@ -12,13 +12,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mmconvnext.backbones.convnext import ConvNeXt
-from mmconvnext.checkpoints.dialects import DIALECTS, MMCONVNEXT, TARGETS, Dialect
-from mmconvnext.checkpoints.errors import CheckpointError
-from mmconvnext.checkpoints.fit import fit_backbone
+from mmconvnext.checkpoints.dialects import DIALECTS, MMCONVNEXT, TARGETS
+from mmconvnext.checkpoints.errors import CheckpointError, count_and_list
+from mmconvnext.checkpoints.fit_backbone import fit_backbone
 from mmconvnext.checkpoints.locate import locate
-from mmconvnext.checkpoints.network import Network, read_network
-from mmconvnext.checkpoints.read import read_file, tensors_in
-from mmconvnext.checkpoints.recognise import Found, recognise, some
+from mmconvnext.checkpoints.naming import Dialect
+from mmconvnext.checkpoints.network import Network
+from mmconvnext.checkpoints.read_file import read_file
+from mmconvnext.checkpoints.recognise import Found, recognise
+from mmconvnext.checkpoints.tensors import tensors_in
 from mmconvnext.errors import UserError
 
 
@@ -29,8 +31,9 @@ class Converted:
     Args:
         state: Its tensors, under the names and in the layouts of ``dialect``.
         dialect: The dialect.
-        network: What network it is.
-        left_out: Names of what has no place there; this package's, where it has one for it.
+        network: Its size and settings.
+        left_out: Names of tensors that were left out. They are this package's names if it has one for the tensor, and
+            else the file's.
     """
 
     state: dict[str, Tensor]
@@ -42,51 +45,58 @@ class Converted:
 def convert(
     tensors: Mapping[str, Tensor], target: str, source: str = 'the checkpoint', prefix: str | None = None
 ) -> Converted:
-    """Gives a ConvNeXt the names and layouts of another dialect, without touching a value.
+    """Gives a ConvNeXt the names and layouts of another dialect. Values stay as they are.
 
-    A whole detector or segmentor stays whole if ``target`` is ``mmconvnext``; of any other file the backbone, the norm
-    before the classifier and the classifier are taken.
+    A detector or segmentor stays whole if ``target`` is ``mmconvnext``. Otherwise the backbone, the norm before the
+    classifier and the classifier are converted.
 
     Args:
-        tensors: All that a file holds.
+        tensors: All tensors of a file.
         target: One of :data:`~mmconvnext.checkpoints.dialects.TARGETS`.
-        source: What messages call the file.
-        prefix: Which network to take if there are several.
+        source: The file's name for messages.
+        prefix: Chooses among several networks: what precedes the names of the tensors.
 
     Raises:
-        CheckpointError: If the network is unknown, incomplete, or of a kind that ``target`` does not have.
+        CheckpointError: If the network is unknown or incomplete, or ``target`` has no names for it.
     """
     if target not in TARGETS:
-        raise CheckpointError(f'{target!r} is no dialect to convert to; choose from {", ".join(TARGETS)}.')
+        raise CheckpointError(
+            f'{target!r} is not a target of conversion; choose from {", ".join(TARGETS)}.', target=target
+        )
     found = recognise(tensors, source, prefix)
-    network = read_network(found.state)
-    _check_complete(found, network, source)
+    _check_complete(found)
 
     whole = target == MMCONVNEXT.name and found.prefix.endswith('backbone.') and bool(found.beside)
     left_out = found.dropped + ([] if whole else list(found.beside))
-    # Where a target has two forms, the one with a place for most tensors
+    # If two dialects share the name, the one that has names for most tensors
     state, dialect = max(
         ((_write(found.state, dialect), dialect) for dialect in DIALECTS if dialect.name == target),
-        key=lambda form: len(form[0]),
+        key=lambda candidate: len(candidate[0]),
     )
-    homeless = found.state.keys() - state.keys()
-    if backbone := [name for name in homeless if name.startswith(('downsample_layers.', 'stages.'))]:
-        raise CheckpointError(f'{source} is {network}; {dialect.label} has no place for {some(backbone)} of it.')
-    left_out += sorted(homeless)
+    nameless = sorted(found.state.keys() - state.keys())
+    if backbone := [name for name in nameless if name.startswith(('downsample_layers.', 'stages.'))]:
+        raise CheckpointError(
+            f'{source} is {found.network}; {dialect.label} has no names for {count_and_list(backbone)} of it.',
+            file=source,
+            nameless=backbone,
+        )
+    left_out += nameless
 
     result = dict(state.values())
     again = recognise(result, source).state
-    if renamed := state.keys() - again.keys():
+    if ambiguous := sorted(state.keys() - again.keys()):
         raise CheckpointError(
-            f'{source} has {some(renamed)}; with the names of {dialect.label} that would be read as '
-            f'{some(again.keys() - state.keys())}.'
+            f'{source} has {count_and_list(ambiguous)}; under the names of {dialect.label} they would be read as '
+            f'{count_and_list(again.keys() - state.keys())}.',
+            file=source,
+            ambiguous=ambiguous,
         )
     if whole:
         root = found.prefix.removesuffix('backbone.')
         result = {f'backbone.{name}': tensor for name, tensor in result.items()}
         result |= {name.removeprefix(root): tensor for name, tensor in found.beside.items() if name.startswith(root)}
         left_out += [name for name in found.beside if not name.startswith(root)]
-    return Converted(result, dialect, network, left_out)
+    return Converted(result, dialect, found.network, left_out)
 
 
 def convert_file(
@@ -103,46 +113,56 @@ def convert_file(
 
     Args:
         source: See :func:`~mmconvnext.checkpoints.locate.locate`.
-        destination: The new file; .safetensors by its suffix, else as PyTorch writes it. It appears when it is whole.
+        destination: The new file. It is a safetensors file if its suffix is .safetensors, and else written by
+            torch.save.
         target: One of :data:`~mmconvnext.checkpoints.dialects.TARGETS`.
-        prefix: Which network to take from a file that holds several.
-        key: Which entry to take from a file that has several, such as ``model_ema``.
-        force: Whether it may replace a file that is there.
-        allow_pickle: Whether to read a file that can run any code as it is read.
+        prefix: Chooses among several networks in the file: what precedes the names of the tensors.
+        key: Chooses among several entries of the file, such as ``model_ema``.
+        force: Replace an existing file.
+        allow_pickle: Read files that hold Python objects. Reading them can run any code.
 
     Returns:
         One line that says what was written and what was left out.
 
     Raises:
-        CheckpointError: If the file cannot be had, read or converted, or the new one is there already.
+        CheckpointError: If the file cannot be found, read or converted, or the new one exists or cannot be written.
     """
     destination = Path(destination)
     if destination.is_dir():
-        raise CheckpointError(f'{destination} is a folder; give the name of the new file in it.')
+        raise CheckpointError(f'{destination} is a folder; give the name of the new file in it.', file=destination)
     if destination.exists() and not force:
-        raise CheckpointError(f'{destination} is there already; --force (force=True) replaces it.')
-    taken = tensors_in(read_file(locate(source), allow_pickle), source, key)
-    converted = convert(taken.tensors, target, source, prefix)
+        raise CheckpointError(f'{destination} exists already; --force (force=True) replaces it.', file=destination)
+    tensors, notes = tensors_in(read_file(locate(source), allow_pickle), source, key)
+    converted = convert(tensors, target, source, prefix)
     try:
         _save(converted.state, destination, converted.dialect.wrapper)
-    except (OSError, RuntimeError, SafetensorError) as error:  # PyTorch and safetensors have their own for a full disk
-        raise CheckpointError(f'could not write {destination} ({error}).') from error
+    except (
+        OSError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:  # the last two are PyTorch's and safetensors' for OSErrors
+        raise CheckpointError(f'could not write {destination} ({error}).', file=destination) from error
     parts = [f'{destination}: {len(converted.state)} tensors', f'{converted.dialect.label} {converted.network}']
-    parts += [f'{some(converted.left_out)} left out'] * bool(converted.left_out)
-    return ', '.join([*parts, *taken.notes])
+    parts += [f'{count_and_list(converted.left_out)} left out'] * bool(converted.left_out)
+    return ', '.join([*parts, *notes])
 
 
 def _write(state: Mapping[str, Tensor], dialect: Dialect) -> dict[str, tuple[str, Tensor]]:
-    """What ``dialect`` makes of each tensor that it has a place for, by this package's name."""
+    """Returns the name and tensor in ``dialect`` by this package's name, for all tensors that ``dialect`` has."""
     written = {name: dialect.to_theirs(name, tensor) for name, tensor in state.items()}
     return {name: tensor for name, tensor in written.items() if tensor is not None}
 
 
-def _check_complete(found: Found, network: Network, source: str) -> None:
-    """Checks the network against a backbone of its own kind."""
+def _check_complete(found: Found) -> None:
+    """Checks the network against a backbone with the same settings."""
+    network = found.network
     depths, widths = network.arch.depths, network.arch.widths
     if len(depths) != 4:
-        raise CheckpointError(f'{source} has {len(depths)} stages; only a network of all four is converted.')
+        raise CheckpointError(
+            f'{found.source} has {len(depths)} stages; only networks with all four can be converted.',
+            file=found.source,
+            stages=len(depths),
+        )
     try:
         with torch.device('meta'):
             backbone = ConvNeXt(
@@ -152,12 +172,13 @@ def _check_complete(found: Found, network: Network, source: str) -> None:
                 layer_scale_init_value=float(network.layer_scale) if network.version == 1 else None,
             )
     except UserError as error:
-        raise CheckpointError(f'{source} is {network}, which is damaged ({error}).') from error
-    fit_backbone(backbone, found, source)
+        message = f'{found.source} is {network}, which is damaged ({error}).'
+        raise CheckpointError(message, file=found.source, **error.facts) from error
+    fit_backbone(backbone, found)
 
 
 def _save(state: Mapping[str, Tensor], path: Path, wrapper: str | None) -> None:
-    """Writes a checkpoint under another name first, so that there is never half a file under ``path``."""
+    """Writes a checkpoint under a temporary name first, so that ``path`` is never an incomplete file."""
     state = {name: tensor.detach().contiguous().clone() for name, tensor in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'.{path.name}.{os.getpid()}')

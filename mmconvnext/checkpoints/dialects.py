@@ -1,8 +1,8 @@
-"""How each code base names and lays out the tensors of a ConvNeXt: one table, used in both directions.
+"""The dialects: how each code base names and lays out the tensors of a ConvNeXt.
 
-The left column holds this package's names, which are those of the authors' code; the right column holds theirs. The
-first line that fits a name counts. Vectors and the weights of linear layers may come with additional axes of size 1
-whatever the dialect; what a dialect writes is in its ``layouts``.
+Left are this package's names, which are those of the authors' code, and right are theirs. The first line that matches a
+name is used. In any dialect, vectors and weights of linear layers may have additional axes of size 1 when they are
+read; ``layouts`` says which ones are written.
 
 Sources: facebookresearch/ConvNeXt (models/convnext.py), facebookresearch/ConvNeXt-V2 (models/convnextv2.py,
 models/convnextv2_sparse.py and remap_checkpoint_keys of utils.py), facebookresearch/dinov3 (models/convnext.py), and
@@ -10,29 +10,22 @@ the modules of timm 1.0, torchvision 0.29, Hugging Face transformers 5 and MMPre
 """
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import NamedTuple
+from dataclasses import replace
 
 from torch import Tensor
 
-from mmconvnext.checkpoints.naming import Pattern
-
-
-class Layout(NamedTuple):
-    """How a dialect lays out a tensor that it does not keep as this package does."""
-
-    to_theirs: Callable[[Tensor], Tensor]
-    to_ours: Callable[[Tensor], Tensor] = lambda t: t
+from mmconvnext.checkpoints.naming import Dialect, Layout
 
 
 def _from_minkowski(kernel: Tensor) -> Tensor:
-    """(k * k, C) of a depthwise or (k * k, in, out) of a full sparse convolution to (out, in, k, k), y before x."""
+    """Unfolds a kernel of a sparse convolution, (k * k, C) if depthwise and else (k * k, in, out), to (out, in, k, k).
+
+    MinkowskiEngine flattens a kernel with x as the slower axis.
+    """
     side = math.isqrt(kernel.shape[0]) if kernel.ndim else 0
     if kernel.ndim not in (2, 3) or not kernel.numel() or side**2 != kernel.shape[0]:
-        return kernel  # the check of shapes will name it
-    return kernel.reshape(side, side, -1, kernel.shape[-1]).permute(3, 2, 1, 0)  # MinkowskiEngine counts x slowest
+        return kernel  # the check against the backbone's shapes reports it
+    return kernel.reshape(side, side, -1, kernel.shape[-1]).permute(3, 2, 1, 0)
 
 
 def _to_minkowski(weight: Tensor) -> Tensor:
@@ -54,96 +47,9 @@ PWCONV = 'stages.{i}.{j}.pwconv{n}.{p}'
 GAMMA = 'stages.{i}.{j}.gamma'
 GRN_GAMMA = 'stages.{i}.{j}.grn.gamma'
 GRN_BETA = 'stages.{i}.{j}.grn.beta'
-OUTPUT_NORM = 'norm{i}.{p}'  # of each stage that a detector takes
+OUTPUT_NORM = 'norm{i}.{p}'  # after each stage, in detectors
 FINAL_NORM = 'norm.{p}'  # before the classifier
 CLASSIFIER = 'head.{p}'
-
-
-@dataclass(frozen=True, eq=False)
-class Dialect:
-    """Names and layouts of one code base.
-
-    Args:
-        name: What ``tools/convert_checkpoint.py --to`` calls it. Several may share a name: the one that has a place for
-            most of the tensors counts.
-        label: What a person calls it.
-        names: This package's pattern of each tensor, and theirs.
-        home: Prefix under which the backbone lies in their whole classifier, and ``beside`` does not.
-        beside: Patterns of what lies beside ``home``.
-        aliases: Other names of theirs, and this package's pattern.
-        dropped: First parts of names of what such a file may hold besides, and no backbone or classifier has.
-        layouts: How they lay out the tensors of a pattern of this package's.
-        licence: Of the weights, if all that are published under these names have the same.
-        wrapper: Under which key of a .pth file they keep the tensors, if under any.
-    """
-
-    name: str
-    label: str
-    names: Mapping[str, str]
-    home: str = ''
-    beside: Mapping[str, str] = field(default_factory=dict)
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    dropped: tuple[str, ...] = ()
-    layouts: Mapping[str, Layout] = field(default_factory=dict)
-    licence: str | None = None
-    wrapper: str | None = None
-
-    @cached_property
-    def _inside(self) -> list[tuple[Pattern, Pattern]]:
-        aliases = ((ours, theirs) for theirs, ours in self.aliases.items())
-        return [(Pattern(ours), Pattern(theirs)) for ours, theirs in (*self.names.items(), *aliases)]
-
-    @cached_property
-    def _outside(self) -> list[tuple[Pattern, Pattern]]:
-        return [(Pattern(ours), Pattern(theirs)) for ours, theirs in self.beside.items()]
-
-    @cached_property
-    def _dwconv(self) -> Pattern:
-        weight = next(theirs for ours, theirs in self._inside if ours.read('stages.0.0.dwconv.weight'))
-        return Pattern(weight.text.replace('{p}', 'weight'))
-
-    def prefix_of(self, name: str) -> str | None:
-        """What stands before a depthwise convolution's weight, which no other network names so; None if it is none."""
-        found = self._dwconv.regex.search(name)
-        if found is None or found.end() != len(name) or name[: found.start()][-1:] not in ('', '.'):
-            return None
-        return name[: found.start()]
-
-    def to_ours(self, name: str, tensor: Tensor, beside: bool = False) -> tuple[str, Tensor] | None:
-        """This package's name and layout of a tensor of theirs, or None if they have none of that name."""
-        for ours, theirs in self._outside if beside else self._inside:
-            values = theirs.read(name)
-            if values is not None:
-                own = ours.write(values)
-                layout = self.layouts.get(ours.text)
-                return own, _without_ones(own, layout.to_ours(tensor) if layout else tensor)
-        return None
-
-    def to_theirs(self, name: str, tensor: Tensor) -> tuple[str, Tensor] | None:
-        """Their name and layout of a tensor of this package's, or None if they have no place for it."""
-        for rules, home in ((self._outside, ''), (self._inside, self.home)):
-            for ours, theirs in rules:
-                values = ours.read(name)
-                if values is not None:
-                    layout = self.layouts.get(ours.text)
-                    return home + theirs.write(values), layout.to_theirs(tensor) if layout else tensor
-        return None
-
-
-def _without_ones(name: str, tensor: Tensor) -> Tensor:
-    """Takes off the axes of size 1 that a vector or the weight of a linear layer has too many."""
-    if name.endswith(('.gamma', '.beta', '.bias')):
-        ndim = 1
-    elif '.pwconv' in name or name == 'head.weight':
-        ndim = 2
-    else:
-        return tensor
-    while tensor.ndim > ndim and tensor.shape[-1] == 1:
-        tensor = tensor.squeeze(-1)
-    while tensor.ndim > ndim and tensor.shape[0] == 1:
-        tensor = tensor.squeeze(0)
-    return tensor
-
 
 OURS = (STEM, DOWNSAMPLE, DWCONV, NORM, PWCONV, GAMMA, GRN_GAMMA, GRN_BETA, OUTPUT_NORM, FINAL_NORM, CLASSIFIER)
 
@@ -156,14 +62,14 @@ OFFICIAL = Dialect(
     wrapper='model',
 )
 
-# What training here saves. The names are the authors', so a file of it is read as official
+# What training with this package saves. It has the authors' names, so such a file is read as official
 MMCONVNEXT = replace(OFFICIAL, name='mmconvnext', label='mmconvnext', layouts={}, wrapper='state_dict')
 
 DINOV3 = replace(
     OFFICIAL,
     name='dinov3',
     label='DINOv3',
-    # The norm of stage 3 is the final norm once more; those of stages 0 to 2 have no weights
+    # norms.3 is a copy of the final norm; the norms of stages 0 to 2 have no weights
     aliases={'norms.3.{p}': FINAL_NORM},
     licence='DINOv3 License',
 )
@@ -210,14 +116,14 @@ TIMM = Dialect(
         FINAL_NORM: 'head.norm.{p}',
         CLASSIFIER: 'head.fc.{p}',
     },
-    aliases={'norm_pre.{p}': FINAL_NORM},  # of the variants that normalize before they pool
+    aliases={'norm_pre.{p}': FINAL_NORM},  # in variants that normalize before pooling
     dropped=('head.pre_logits',),
 )
 
-# The sizes atto to nano
+# timm's sizes atto to nano
 TIMM_CONV_MLP = replace(TIMM, name='timm_conv_mlp', label='timm (conv_mlp)', layouts={PWCONV: CONV_1X1})
 
-# Sequential modules flattened by timm's features_only=True
+# timm's features_only=True flattens sequential modules
 TIMM_FEATURES = replace(
     TIMM,
     name='timm_features',
@@ -244,7 +150,7 @@ TORCHVISION = Dialect(
         'stages.{i}.{j}.pwconv2.{p}': '{2i+1}.{j}.block.5.{p}',
         GAMMA: '{2i+1}.{j}.layer_scale',
     },
-    home='features.',  # alone, these are often a detector's backbone
+    home='features.',  # without this prefix in the backbones of detectors
     beside={FINAL_NORM: 'classifier.0.{p}', CLASSIFIER: 'classifier.2.{p}'},
     layouts={GAMMA: COLUMN},
 )
@@ -289,13 +195,13 @@ HF_DINOV3 = Dialect(
         PWCONV: 'stages.{i}.layers.{j}.pointwise_conv{n}.{p}',
         GAMMA: 'stages.{i}.layers.{j}.gamma',
     },
-    home='model.',  # since transformers 5; before, the stages lay beside the final norm
+    home='model.',  # since transformers 5; earlier versions had no prefix, hence the alias
     beside={FINAL_NORM: 'layer_norm.{p}'},
     aliases={'layer_norm.{p}': FINAL_NORM},
     licence='DINOv3 License',
 )
 
-# A classifier's one norm is that of its last stage
+# In MMPretrain's classifiers the final norm is the output norm of the last stage
 MMPRETRAIN = Dialect(
     name='mmpretrain',
     label='MMPretrain',
@@ -314,14 +220,14 @@ MMPRETRAIN = Dialect(
     wrapper='state_dict',
 )
 
-# A detector has one for each stage
+# In detectors there is an output norm for each stage
 MMPRETRAIN_DETECTOR = replace(
     MMPRETRAIN,
     names={**{o: t for o, t in MMPRETRAIN.names.items() if o != FINAL_NORM}, OUTPUT_NORM: OUTPUT_NORM},
     beside={},
 )
 
-# Where two fit a file equally well, the first counts
+# If two match a file equally well, the first is taken
 DIALECTS = (
     OFFICIAL,
     MMCONVNEXT,

@@ -1,11 +1,20 @@
-"""The errors of checkpoints, which are all one to whoever catches them."""
+"""The errors of checkpoints, and how their messages list tensors."""
+
+from collections.abc import Iterable
 
 from mmconvnext.errors import UserError
 
 
 class CheckpointError(UserError):
-    """A checkpoint that cannot be had, read or used. The message says why, and what would help."""
+    """A checkpoint cannot be found, read or used. The message says why, and what would be right."""
 
 
 class UnsafeFileError(CheckpointError):
-    """A file that holds more than tensors, so that it cannot be read safely."""
+    """A file holds Python objects other than tensors and plain values, so reading it could run code."""
+
+
+def count_and_list(names: Iterable[str], limit: int = 3) -> str:
+    """Counts tensors and names the first few: ``4 tensors (norm0.bias, norm0.weight, norm1.bias, ...)``."""
+    names = sorted(names)
+    listed = ', '.join(names[:limit])
+    return f'{len(names)} tensor{"s" if len(names) > 1 else ""} ({listed}{", ..." if len(names) > limit else ""})'

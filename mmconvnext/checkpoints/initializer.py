@@ -1,4 +1,4 @@
-"""MMEngine's way to the checkpoint loader."""
+"""The ``init_cfg`` by which MMEngine loads a checkpoint into a backbone."""
 
 from typing import Any
 
@@ -11,18 +11,18 @@ from mmconvnext.checkpoints.stem import StemPolicy
 
 @WEIGHT_INITIALIZERS.register_module()
 class ConvNeXtPretrained:
-    """``init_cfg`` that fills a backbone from a checkpoint: ``dict(type='ConvNeXtPretrained', checkpoint=...)``.
+    """``init_cfg`` that loads a checkpoint into a backbone: ``dict(type='ConvNeXtPretrained', checkpoint=...)``.
 
-    The plain ``type='Pretrained'`` of a :class:`~mmconvnext.backbones.convnext.ConvNeXt` is this one too.
+    In a :class:`~mmconvnext.backbones.convnext.ConvNeXt`, ``type='Pretrained'`` does the same.
 
     Args:
-        checkpoint: A path, an http(s) address, ``hf-hub:org/name``, or a short name, such as ``convnext_tiny.in1k``.
-        prefix: Which network to take from a file that holds several, such as ``teacher.backbone``.
-        key: Which entry of a file to take if it has several, such as ``model_ema``.
-        final_norm: Whether the output norm of stage 3 starts from the norm before the classifier.
+        checkpoint: A path, a URL, ``hf-hub:org/name``, or a short name, such as ``convnext_tiny.in1k``.
+        prefix: Chooses among several networks in a file, such as ``teacher.backbone``.
+        key: Chooses among several entries of a file, such as ``model_ema``.
+        final_norm: Load the norm before the classifier into the output norm of stage 3.
         adapt_stem: ``repeat``, ``zero`` or ``refuse``; see :func:`~mmconvnext.checkpoints.stem.adapt_stem`.
-        allow_pickle: Whether to read a file that can run any code as it is read.
-        map_location: That of ``Pretrained``. Files are always read on the CPU.
+        allow_pickle: Read files that hold Python objects. Reading them can run any code.
+        map_location: Accepted because ``Pretrained`` has it. Files are always read on the CPU.
     """
 
     def __init__(
@@ -44,6 +44,6 @@ class ConvNeXtPretrained:
         """Loads the checkpoint into ``module``.
 
         Raises:
-            CheckpointError: If the checkpoint cannot be had, or does not fill the backbone.
+            CheckpointError: If the checkpoint cannot be found or read, or does not fit.
         """
         load_pretrained(module, self.checkpoint, **self.options)

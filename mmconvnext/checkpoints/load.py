@@ -1,4 +1,4 @@
-"""Fills a backbone, or a whole detector or segmentor, from a checkpoint: completely or not at all."""
+"""Loads a checkpoint into a backbone, or into a whole detector or segmentor: completely or not at all."""
 
 from pathlib import Path
 
@@ -8,13 +8,16 @@ from torch import nn
 
 from mmconvnext.backbones.convnext import ConvNeXt
 from mmconvnext.checkpoints.errors import CheckpointError
-from mmconvnext.checkpoints.fit import Fit, fit_backbone, fit_detector
+from mmconvnext.checkpoints.fit_backbone import fit_backbone
+from mmconvnext.checkpoints.fit_detector import fit_detector
+from mmconvnext.checkpoints.load_plan import LoadPlan
 from mmconvnext.checkpoints.locate import locate
-from mmconvnext.checkpoints.read import read_file, tensors_in
+from mmconvnext.checkpoints.read_file import read_file
 from mmconvnext.checkpoints.recognise import recognise
 from mmconvnext.checkpoints.stem import StemPolicy
+from mmconvnext.checkpoints.tensors import tensors_in
 
-WAYS_ON = (
+ALTERNATIVES = (
     "Name a local file (tools/train.py --pretrained PATH, or checkpoint of the backbone's init_cfg), or start from "
     'random weights (--pretrained none, or init_cfg=None).'
 )
@@ -30,71 +33,71 @@ def load_pretrained(
     adapt_stem: StemPolicy = 'repeat',
     allow_pickle: bool = False,
 ) -> str:
-    """Fills ``backbone``: all of it but the output norms, which pre-training does not have.
+    """Loads all of ``backbone`` but its output norms, which pre-trained classifiers do not have.
 
     Args:
-        backbone: Left as it is if anything is wrong.
-        checkpoint: See :func:`~mmconvnext.checkpoints.locate.locate`. It may be of any dialect, in any wrapper, and
-            part of a detector.
-        prefix: Which network to take from a file that holds several: what stands before its names.
-        key: Which entry to take from a file that has several, such as ``model_ema``.
-        final_norm: Whether the output norm of stage 3 starts from the norm before the classifier.
-        adapt_stem: What becomes of the stem if the checkpoint is for images of other channels: ``repeat``, ``zero`` or
-            ``refuse``; see :func:`~mmconvnext.checkpoints.stem.adapt_stem`.
-        allow_pickle: Whether to read a file that can run any code as it is read.
+        backbone: It keeps its values if an error is raised.
+        checkpoint: See :func:`~mmconvnext.checkpoints.locate.locate`. It may be of any dialect, have any wrapper, and
+            be a whole detector or segmentor.
+        prefix: Chooses among several networks in a file: what precedes the names of the tensors.
+        key: Chooses among several entries of a file, such as ``model_ema``.
+        final_norm: Load the norm before the classifier into the output norm of stage 3.
+        adapt_stem: How to adapt the stem to images with other channels, ``repeat``, ``zero`` or ``refuse``; see
+            :func:`~mmconvnext.checkpoints.stem.adapt_stem`.
+        allow_pickle: Read files that hold Python objects. Reading them can run any code.
 
     Returns:
-        One line that says what was loaded, which is logged too.
+        One line that says what was loaded. It is logged, too.
 
     Raises:
-        CheckpointError: If the checkpoint cannot be had, read or understood, or does not fit.
+        CheckpointError: If the checkpoint cannot be found or read, or does not fit.
     """
     source = str(checkpoint)
     try:
         path = locate(checkpoint)
     except CheckpointError as error:
-        raise CheckpointError(f'{error} {WAYS_ON}') from error
-    taken = tensors_in(read_file(path, allow_pickle), source, key)
-    found = recognise(taken.tensors, source, prefix)
-    fit = fit_backbone(backbone, found, source, final_norm=final_norm, stem_policy=adapt_stem)
-    fit.notes += taken.notes
-    fit.left_out += [*found.dropped, *found.beside]
-    return _fill(backbone, fit, source)
+        raise CheckpointError(f'{error} {ALTERNATIVES}', **error.facts) from error
+    tensors, notes = tensors_in(read_file(path, allow_pickle), source, key)
+    found = recognise(tensors, source, prefix)
+    plan = fit_backbone(backbone, found, final_norm=final_norm, stem_policy=adapt_stem)
+    plan.notes += notes
+    plan.left_out += [*found.dropped, *found.beside]
+    return _load(backbone, plan, source)
 
 
 def load_detector(model: nn.Module, checkpoint: str | Path, *, strict: bool = True, allow_pickle: bool = False) -> str:
-    """Fills a whole detector or segmentor with a ConvNeXt, whatever names its backbone has in the file.
+    """Loads a whole detector or segmentor with a ConvNeXt, whose backbone may have any dialect's names in the file.
 
     Args:
-        model: Left as it is if anything is wrong.
+        model: It keeps its values if an error is raised.
         checkpoint: See :func:`~mmconvnext.checkpoints.locate.locate`.
-        strict: Whether all of the model must be there. Otherwise what is missing or of another shape outside the
-            backbone, as the last layers are for other classes, stays as it is, and is named.
-        allow_pickle: Whether to read a file that can run any code as it is read.
+        strict: Require all tensors of the model. Otherwise tensors outside of the backbone that are missing or have
+            another shape, as those of the last layers do with other classes, keep their values and are named.
+        allow_pickle: Read files that hold Python objects. Reading them can run any code.
 
     Returns:
-        One line that says what was loaded, which is logged too.
+        One line that says what was loaded. It is logged, too.
 
     Raises:
-        CheckpointError: If the checkpoint cannot be had, read or understood, or does not fit.
+        CheckpointError: If the checkpoint cannot be found or read, or does not fit.
     """
     source = str(checkpoint)
     model = unwrap(model)
-    taken = tensors_in(read_file(locate(checkpoint), allow_pickle), source)
-    fit = fit_detector(model, taken.tensors, source, strict=strict)
-    fit.notes += taken.notes
-    return _fill(model, fit, source)
+    tensors, notes = tensors_in(read_file(locate(checkpoint), allow_pickle), source)
+    plan = fit_detector(model, tensors, source, strict=strict)
+    plan.notes += notes
+    return _load(model, plan, source)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside of what distributes it, or augments at test time."""
+    """Returns the model inside wrappers for distributed training and test-time augmentation."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.get_submodule('module')
     return model
 
 
-def _fill(model: nn.Module, fit: Fit, source: str) -> str:
-    model.load_state_dict(fit.state, strict=False)  # checked above, fresh ones aside
-    report = fit.report(source)
+def _load(model: nn.Module, plan: LoadPlan, source: str) -> str:
+    model.load_state_dict(plan.state, strict=False)  # it was checked; only the fresh tensors are missing
+    report = plan.report(source)
     MMLogger.get_current_instance().info(report)
     return report

@@ -1,9 +1,9 @@
-"""Published weights by short name: where they are, what they were trained on, what they reach, and their licence.
+"""The published weights by short name: URL, training data, accuracy and licence.
 
-Sources of addresses and figures: the READMEs of facebookresearch/ConvNeXt, of its object_detection and
+Sources of URLs and figures: the READMEs of facebookresearch/ConvNeXt, of its object_detection and
 semantic_segmentation folders (as in arXiv 2201.03545, tables 1, 3 and 4), and of facebookresearch/ConvNeXt-V2 (as in
-arXiv 2301.00808); for DINOv3, hub/backbones.py of facebookresearch/dinov3 and the model cards. Accuracies are the
-authors'; a file for which they give none has none here.
+arXiv 2301.00808); for DINOv3, hub/backbones.py of facebookresearch/dinov3 and the model cards. Accuracies are those
+that the authors give for the file, if they give any.
 """
 
 import difflib
@@ -20,15 +20,15 @@ class Weights:
     """A file of published weights.
 
     Args:
-        name: Short name, which does for a path wherever a checkpoint is asked for.
-        arch: Size.
+        name: The short name, which can replace a path wherever a checkpoint is given.
+        arch: Size of the ConvNeXt.
         version: 1 or 2.
-        data: What it was trained on, in order.
-        side: Of the training images or crops, in pixels; None if it varies.
-        file: The file's name.
-        url: Its address; None if it is given out on request only.
-        licence: Of the weights.
-        published: Accuracies in percent, by metric.
+        data: Training data, in the order of use.
+        side: Side of the training images or crops in pixels, or None if it varies.
+        file: Name of the file.
+        url: URL of the file, or None if it is only given out on request.
+        licence: Licence of the weights.
+        published: Accuracies in percent by metric.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Weights:
 
     @property
     def how_to_get(self) -> str:
-        """What to do where there is no address."""
+        """How to get weights without a URL."""
         return (
             f'accept the licence on {DINOV3_PAGE}, download {self.file} and give its path; or, with an account that '
             f"has access, use checkpoint='hf-hub:facebook/dinov3-convnext-{self.arch}-pretrain-lvd1689m'"
@@ -51,8 +51,8 @@ class Weights:
 
 
 def find(checkpoint: str) -> Weights | None:
-    """The entry of a short name, as timm's copies on the hub have it too, an address, or a path that ends in the file's
-    published name."""
+    """Returns the entry of a checkpoint, which may be a short name, timm's copy on the Hugging Face hub (which has the
+    same name), or a URL or path that ends in the published file's name."""
     last = PurePosixPath(checkpoint).name
     if checkpoint.startswith('hf-hub:'):
         return MANIFEST.get(last.partition('@')[0])
@@ -60,7 +60,7 @@ def find(checkpoint: str) -> Weights | None:
 
 
 def similar(name: str) -> list[str]:
-    """Short names that ``name`` may have been meant to be."""
+    """Returns short names that are spelt similarly."""
     return difflib.get_close_matches(name, MANIFEST, n=3)
 
 
@@ -98,7 +98,7 @@ def _v1() -> Iterator[Weights]:
     for arch, (top_1k, top_1k_384, top_22k, top_22k_384) in table.items():
         net = f'convnext_{arch}'
         if top_1k:
-            # The authors start detectors and segmentors from the first; the figure is the second's
+            # The authors start detectors and segmentors from the first, and give the accuracy of the second
             yield _on_server(f'{net}.in1k', arch, 1, 'ImageNet-1k', 224, f'{net}_1k_224.pth')
             yield _on_server(f'{net}.in1k_ema', arch, 1, 'ImageNet-1k', 224, f'{net}_1k_224_ema.pth', {'top-1': top_1k})
         if top_1k_384:
@@ -133,7 +133,7 @@ def _v2() -> Iterator[Weights]:
 
 
 def _detectors() -> Iterator[Weights]:
-    # By the config that each belongs to
+    # The short names are those of the configs
     table = {
         'mask_rcnn_convnext_t_3x': ('tiny', 'mask_rcnn_convnext_tiny_1k_3x', 46.2, 41.7),
         'cascade_convnext_t_3x': ('tiny', 'cascade_mask_rcnn_convnext_tiny_1k_3x', 50.4, 43.7),
@@ -163,7 +163,7 @@ def _segmentors() -> Iterator[Weights]:
 
 
 def _dinov3() -> Iterator[Weights]:
-    # Hash in the file's name, and mIoU of a linear head on ADE20K
+    # The hash in the file's name, and the mIoU of a linear head on ADE20K
     table = {
         'tiny': ('21b726bb', 42.7),
         'small': ('296db49d', 44.8),

@@ -1,21 +1,26 @@
-"""Names of tensors as patterns, which are read and written alike."""
+"""How a dialect, which is one code base's way to name and lay out tensors, is read and written by the same table."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from torch import Tensor
 
 FIELD = re.compile(r'\{(\d*)([a-z])(?:\+(\d+))?\}')
 
-# Fields that are no numbers: a parameter, one of the two modules of a stem, and a block's first or second linear layer
+# Fields that hold a text: a parameter, one of two modules of a stem, and the first or second linear layer of a block
 CHOICES = {'p': 'weight|bias', 'k': '0|1', 'n': '1|2'}
 
-STAGES = 4  # which {i} counts
+STAGES = 4  # {i} counts from 0 to 3
 
 
 class Pattern:
-    """Names that differ in a few places only: ``features.{2i+1}.{j}.block.0.{p}``.
+    """A pattern of names, such as ``features.{2i+1}.{j}.block.0.{p}``.
 
-    ``{i}`` stands for a stage of the four, ``{j}`` for a whole number of up to three digits, ``{2i+1}`` for one that
-    follows from it, and ``{p}`` for one of its choices.
+    ``{i}`` is a stage, ``{j}`` a number of up to three digits, ``{2i+1}`` a number that is computed from a stage, and
+    ``{p}``, ``{k}`` and ``{n}`` are one of their :data:`CHOICES`.
     """
 
     def __init__(self, text: str) -> None:
@@ -26,7 +31,7 @@ class Pattern:
         self.regex = re.compile(fixed[0] + ''.join(group + part for group, part in zip(groups, fixed[1:])))
 
     def read(self, name: str) -> dict[str, int | str] | None:
-        """What the fields are in ``name``, or None if it is no such name."""
+        """Returns the values of the fields in ``name``, or None if it does not match."""
         found = self.regex.fullmatch(name)
         if found is None:
             return None
@@ -42,10 +47,103 @@ class Pattern:
         return values
 
     def write(self, values: Mapping[str, int | str]) -> str:
-        """The name that has these values in its fields."""
+        """Returns the name with these values in its fields."""
 
-        def fill(field: re.Match[str]) -> str:
-            value = values[field[2]]
-            return value if isinstance(value, str) else str(int(field[1] or 1) * value + int(field[3] or 0))
+        def fill(match: re.Match[str]) -> str:
+            value = values[match[2]]
+            return value if isinstance(value, str) else str(int(match[1] or 1) * value + int(match[3] or 0))
 
         return FIELD.sub(fill, self.text)
+
+
+class Layout(NamedTuple):
+    """How a dialect reshapes a tensor, and how this package gets it back."""
+
+    to_theirs: Callable[[Tensor], Tensor]
+    to_ours: Callable[[Tensor], Tensor] = lambda t: t
+
+
+@dataclass(frozen=True, eq=False)
+class Dialect:
+    """Names and layouts of one code base.
+
+    Args:
+        name: The argument of ``tools/convert_checkpoint.py --to``. Dialects may share a name; a conversion then uses
+            the one that has names for most of the tensors.
+        label: The name in messages.
+        names: Their pattern by this package's pattern.
+        home: The prefix of the backbone in their classifier.
+        beside: Like ``names``, for tensors outside of ``home``.
+        aliases: This package's pattern by a second name that files of this dialect may use.
+        dropped: First parts of the names of tensors that belong neither to a backbone nor to a classifier.
+        layouts: By this package's pattern, where their layout differs.
+        licence: Licence of the weights, if all published weights of this dialect have the same.
+        wrapper: The entry of a .pth file that holds the tensors, if they are not at the top.
+    """
+
+    name: str
+    label: str
+    names: Mapping[str, str]
+    home: str = ''
+    beside: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+    layouts: Mapping[str, Layout] = field(default_factory=dict)
+    licence: str | None = None
+    wrapper: str | None = None
+
+    @cached_property
+    def _inside(self) -> list[tuple[Pattern, Pattern]]:
+        aliases = ((ours, theirs) for theirs, ours in self.aliases.items())
+        return [(Pattern(ours), Pattern(theirs)) for ours, theirs in (*self.names.items(), *aliases)]
+
+    @cached_property
+    def _outside(self) -> list[tuple[Pattern, Pattern]]:
+        return [(Pattern(ours), Pattern(theirs)) for ours, theirs in self.beside.items()]
+
+    @cached_property
+    def _dwconv(self) -> Pattern:
+        weight = next(theirs for ours, theirs in self._inside if ours.read('stages.0.0.dwconv.weight'))
+        return Pattern(weight.text.replace('{p}', 'weight'))
+
+    def prefix_of(self, name: str) -> str | None:
+        """Returns the prefix of a depthwise convolution's weight, by which networks are found; None for other names."""
+        found = self._dwconv.regex.search(name)
+        if found is None or found.end() != len(name) or name[: found.start()][-1:] not in ('', '.'):
+            return None
+        return name[: found.start()]
+
+    def to_ours(self, name: str, tensor: Tensor, beside: bool = False) -> tuple[str, Tensor] | None:
+        """Returns this package's name and layout of their tensor, or None if the dialect has no such name."""
+        for ours, theirs in self._outside if beside else self._inside:
+            values = theirs.read(name)
+            if values is not None:
+                own = ours.write(values)
+                layout = self.layouts.get(ours.text)
+                return own, _squeeze(own, layout.to_ours(tensor) if layout else tensor)
+        return None
+
+    def to_theirs(self, name: str, tensor: Tensor) -> tuple[str, Tensor] | None:
+        """Returns their name and layout of this package's tensor, or None if the dialect has no name for it."""
+        for rules, home in ((self._outside, ''), (self._inside, self.home)):
+            for ours, theirs in rules:
+                values = ours.read(name)
+                if values is not None:
+                    layout = self.layouts.get(ours.text)
+                    return home + theirs.write(values), layout.to_theirs(tensor) if layout else tensor
+        return None
+
+
+def _squeeze(name: str, tensor: Tensor) -> Tensor:
+    """Removes additional axes of size 1 from vectors and from weights of linear layers."""
+    if name.endswith(('.gamma', '.beta', '.bias')):
+        ndim = 1
+    elif '.pwconv' in name or name == 'head.weight':
+        ndim = 2
+    else:
+        return tensor
+    while tensor.ndim > ndim and tensor.shape[-1] == 1:
+        tensor = tensor.squeeze(-1)
+    while tensor.ndim > ndim and tensor.shape[0] == 1:
+        tensor = tensor.squeeze(0)
+    return tensor

@@ -1,4 +1,4 @@
-"""What ConvNeXt a set of tensors is."""
+"""Infers from its tensors which ConvNeXt a network is."""
 
 import re
 from collections import Counter
@@ -15,13 +15,13 @@ OF_WIDTH = re.compile(r'stages\.(\d+)\.(\d+)\.(?:dwconv|norm|pwconv2)\.(?:weight
 
 @dataclass(frozen=True)
 class Network:
-    """A ConvNeXt, as far as its tensors tell.
+    """The settings of a ConvNeXt.
 
     Args:
-        arch: Depths and widths of the stages that are there, four or fewer.
+        arch: Depths and widths of the stages it has, up to four.
         version: 1 or 2.
         layer_scale: Whether its blocks have layer scale.
-        in_channels: Channels of the images that it takes; None if its stem is missing.
+        in_channels: Channels of its images, or None if the stem is missing.
     """
 
     arch: Arch
@@ -31,26 +31,26 @@ class Network:
 
     @property
     def size(self) -> str | None:
-        """The first name in :data:`~mmconvnext.backbones.sizes.ARCHS` with these stages; None if it has none."""
+        """The first name in :data:`~mmconvnext.backbones.sizes.ARCHS` with these stages, or None."""
         stages = len(self.arch.depths)
-        return next((name for name, arch in ARCHS.items() if first(arch, stages) == self.arch), None)
+        return next((name for name, arch in ARCHS.items() if first_stages(arch, stages) == self.arch), None)
 
     def __str__(self) -> str:
-        """As a person calls it: ``V1 tiny``."""
+        """Its name in messages: ``V1 tiny``."""
         whole = self.size and len(self.arch.depths) == 4
         size = self.size if whole else f'of depths {self.arch.depths} and widths {self.arch.widths}'
         return f'V{self.version} {size}{" without layer scale" if self.version == 1 and not self.layer_scale else ""}'
 
 
-def first(arch: Arch, stages: int) -> Arch:
-    """The first stages of ``arch``."""
+def first_stages(arch: Arch, stages: int) -> Arch:
+    """Returns the first stages of ``arch``."""
     return Arch(arch.depths[:stages], arch.widths[:stages])
 
 
 def read_network(state: Mapping[str, Tensor]) -> Network:
-    """The ConvNeXt that these tensors, under this package's names, are of.
+    """Infers the network from tensors under this package's names.
 
-    A few missing or misshapen tensors do not mislead it: a stage is as wide as most of its tensors are.
+    Single tensors may be missing or have a wrong shape: the width of a stage is that of most of its tensors.
     """
     depths: Counter[int] = Counter()
     widths: dict[int, Counter[int]] = {}

@@ -1,4 +1,4 @@
-"""Models saved in several files, as Hugging Face's libraries save large ones, and the index of these files."""
+"""Sharded models: several files and their index, as Hugging Face's libraries save large models."""
 
 import json
 import re
@@ -11,24 +11,24 @@ SHARD = re.compile(r'(.*)-(\d{5})-of-(\d{5})(\.(?:safetensors|bin|pth|pt))$')
 
 
 def is_index(path: Path) -> bool:
-    """Whether a path names the index of a model in several files."""
+    """Whether a path is the index of a sharded model."""
     return path.name.endswith(INDEX_SUFFIX)
 
 
 def refuse_single_shard(path: Path) -> None:
-    """Refuses one of several files of a model, which alone would look like another network.
+    """Refuses a single shard, which would look like another network.
 
     Raises:
-        CheckpointError: If the file's name says that there are others.
+        CheckpointError: If the file's name says that there are other shards.
     """
     found = SHARD.fullmatch(path.name)
     if not found or int(found[3]) < 2:
         return
     index = path.with_name(f'{found[1]}{found[4]}{INDEX_SUFFIX}')
-    where = f'Give {index}, which lists them all' if index.is_file() else f'Give their index, {index.name}, which'
-    where += '.' if index.is_file() else ' has to lie beside them; it is not there.'
+    where = '' if index.is_file() else ', which should be beside them but is missing'
     raise CheckpointError(
-        f'{path} is shard {int(found[2])} of {int(found[3])} of a model; the other shards are missing. {where}',
+        f'{path} is shard {int(found[2])} of {int(found[3])} of a model. Give the index of all shards, {index}{where}.',
+        file=path,
         shard=int(found[2]),
         shards=int(found[3]),
         index=index,
@@ -36,35 +36,41 @@ def refuse_single_shard(path: Path) -> None:
 
 
 def shard_names(path: Path) -> list[str]:
-    """The names of the files that an index lists, none of which leads out of its folder.
+    """Returns the names of the files that an index lists. All are in the folder of the index.
 
     Raises:
-        CheckpointError: If it is no such index.
+        CheckpointError: If it is not an index, or lists a file in another folder.
     """
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
         names = sorted(set(content['weight_map'].values()))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"{path} is not the index of a model in several files, a JSON object with 'weight_map' ({error})."
+            f"{path} is not the index of a sharded model, which is a JSON object with 'weight_map' ({error}).",
+            file=path,
         ) from error
     outside = [name for name in names if not isinstance(name, str) or Path(name).name != name or not name]
     if outside or not names:
-        raise CheckpointError(f'{path} lists {outside[:1] or "no file"}; shards lie in the folder of their index.')
+        raise CheckpointError(
+            f'{path} lists {outside[:1] or "no file"}; shards must be in the folder of their index.',
+            file=path,
+            outside=outside,
+        )
     return names
 
 
 def read_index(path: Path) -> list[Path]:
-    """The files that an index lists.
+    """Returns the files that an index lists.
 
     Raises:
-        CheckpointError: If it is no such index, or a file is missing.
+        CheckpointError: If it is not an index, or a file is missing.
     """
     files = [path.with_name(name) for name in shard_names(path)]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
         raise CheckpointError(
             f'{path} lists {len(files)} shards, and {len(missing)} of them are missing: {", ".join(missing[:3])}.',
+            file=path,
             missing=missing,
         )
     return files

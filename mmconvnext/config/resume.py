@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from mmconvnext.checkpoints.errors import CheckpointError
-from mmconvnext.checkpoints.read import check_file
+from mmconvnext.checkpoints.file_check import check_file
 from mmconvnext.errors import UserError
 
 NUMBERED = re.compile(r'(?:epoch|iter)_(\d+)\.pth')  # the names of MMEngine's checkpoints

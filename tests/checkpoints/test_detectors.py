@@ -9,7 +9,7 @@ from mmengine.registry import MODELS, init_default_scope
 
 from mmconvnext.backbones import ConvNeXt
 from mmconvnext.checkpoints import CheckpointError, convert, convert_file, load_detector, load_pretrained
-from mmconvnext.checkpoints.fit import fit_detector
+from mmconvnext.checkpoints.fit_detector import fit_detector
 from mmconvnext.config.neck_and_heads import match_backbone
 from tests.conftest import ROOT, TOY
 

@@ -1,0 +1,146 @@
+"""Checks a ConvNeXt that was found in a file against a backbone, tensor by tensor, without changing the backbone."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from torch import Tensor
+
+from mmconvnext.backbones.convnext import EPS, ConvNeXt
+from mmconvnext.backbones.sizes import ARCHS, Arch
+from mmconvnext.checkpoints.errors import CheckpointError
+from mmconvnext.checkpoints.load_plan import LoadPlan
+from mmconvnext.checkpoints.network import Network, first_stages, read_network
+from mmconvnext.checkpoints.recognise import Found
+from mmconvnext.checkpoints.stem import StemPolicy, adapt_stem
+from mmconvnext.checkpoints.tensor_check import check_tensors
+
+STEM_WEIGHT = 'downsample_layers.0.0.weight'
+
+# timm's networks whose LayerNorms have an eps of 1e-5. No tensor tells the eps, so the sizes have to
+OTHER_EPS = {
+    Arch((3, 4, 30, 3), (384, 768, 1536, 3072)): 'the xxlarge ConvNeXt of OpenCLIP',
+    Arch((1, 2, 4, 2), (24, 32, 48, 64)): 'the test_convnext of timm',
+    Arch((1, 1, 1, 1), (32, 64, 96, 128)): 'the test_convnext2 of timm',
+}
+
+
+def fit_backbone(
+    backbone: ConvNeXt, found: Found, *, final_norm: bool = False, stem_policy: StemPolicy = 'repeat'
+) -> LoadPlan:
+    """Checks a network against ``backbone``.
+
+    Args:
+        backbone: The backbone, which may be on the meta device.
+        found: The network.
+        final_norm: Load the norm before the classifier into the output norm of stage 3.
+        stem_policy: See :func:`~mmconvnext.checkpoints.stem.adapt_stem`.
+
+    Raises:
+        CheckpointError: If the network does not fit. ``facts['settings']`` are those of the backbone that would fit, if
+            there are any.
+    """
+    source, network = found.source, found.network
+    if stem_policy not in get_args(StemPolicy):
+        raise CheckpointError(
+            f'adapt_stem={stem_policy!r} must be one of {", ".join(get_args(StemPolicy))}.', adapt_stem=stem_policy
+        )
+    if network.arch in OTHER_EPS and found.dialect.name.startswith(('timm', 'openclip')):
+        raise CheckpointError(
+            f'{source} is {OTHER_EPS[network.arch]}, whose norms have an eps of 1e-5. Here norms have an eps of '
+            f'{EPS:.0e}, which would change its outputs.',
+            file=source,
+            network=OTHER_EPS[network.arch],
+        )
+    wanted = backbone.state_dict()
+    _check_settings(network, read_network(wanted), source)
+
+    licence = f'licence {found.licence}' if found.licence else 'unknown licence'
+    plan = LoadPlan(origin=f'source {found.dialect.label} {network}, {licence}')
+    state = dict(found.state)
+    if final_norm:
+        state |= _final_norm_as_output_norm(state, wanted, source)
+        plan.notes.append('norm3 from the final norm')
+
+    for name, tensor in state.items():
+        part, index, *_ = name.split('.')
+        later_stage = part in ('downsample_layers', 'stages') and int(index) >= len(backbone.stages)
+        other_output = re.fullmatch(r'norm\d+', part) and f'{part}.weight' not in wanted
+        if part in ('head', 'norm') or later_stage or other_output:
+            plan.left_out.append(name)
+        else:
+            plan.state[name] = tensor
+    there = {name.split('.')[0] for name in plan.state}
+    plan.fresh = [n for n in wanted if n.startswith('norm') and n.split('.')[0] not in there]
+    plan.wanted = len(wanted) - len(plan.fresh)
+    expected = {name: tensor for name, tensor in wanted.items() if name not in plan.fresh}
+    adapts = network.in_channels and network.in_channels != backbone.in_channels
+    if adapts:  # the stem is checked with its own channels, and adapted in the backbone's precision
+        stem = expected[STEM_WEIGHT]
+        expected[STEM_WEIGHT] = stem.new_empty((len(stem), network.in_channels, *stem.shape[2:]), device='meta')
+    plan.state = check_tensors(plan.state, expected, source)
+    if adapts:
+        plan.state[STEM_WEIGHT] = adapt_stem(plan.state[STEM_WEIGHT], backbone.in_channels, stem_policy, source)
+        plan.notes.append(f'stem from {network.in_channels} to {backbone.in_channels} channels by {stem_policy!r}')
+    return plan
+
+
+def _check_settings(network: Network, wanted: Network, source: str) -> None:
+    """Compares the networks as wholes, so that an error names settings rather than hundreds of tensors."""
+    if network.version == 2 and network.layer_scale:
+        raise CheckpointError(
+            f'{source} has both global response normalization and layer scale; a ConvNeXt has the one (version=2) or '
+            'the other (version=1).',
+            file=source,
+            grn=True,
+            layer_scale=True,
+        )
+    settings: dict[str, Any] = {}
+    stages = min(len(network.arch.depths), len(wanted.arch.depths))
+    if first_stages(network.arch, stages) != first_stages(wanted.arch, stages):
+        settings['arch'] = network.size or dict(depths=network.arch.depths, widths=network.arch.widths)
+    if network.version != wanted.version:
+        settings['version'] = network.version
+    if network.layer_scale != wanted.layer_scale:
+        settings['layer_scale_init_value'] = 1.0 if network.layer_scale else None if network.version == 2 else 0
+    if stages < len(wanted.arch.depths):
+        settings['out_indices'] = tuple(range(stages))
+    if settings:
+        listed = ', '.join(f'{name}={value!r}' for name, value in settings.items())
+        truncated = _truncated_size(network.arch) if 'arch' in settings else None
+        doubt = f', unless it is an incomplete {truncated[0]}, without {truncated[1]}' if truncated else ''
+        raise CheckpointError(
+            f"{source} is {network}, and the backbone is {wanted}. It fits with {listed} in the backbone's config"
+            f'{doubt}.',
+            file=source,
+            settings=settings,
+            incomplete=truncated,
+        )
+
+
+def _truncated_size(arch: Arch) -> tuple[str, str] | None:
+    """Returns the size that ``arch`` is if it lacks last blocks, and the first of these, or None."""
+    if arch in ARCHS.values():
+        return None
+    for name, whole in ARCHS.items():
+        if whole.widths == arch.widths and all(a <= b for a, b in zip(arch.depths, whole.depths)):
+            stage = next(i for i, (a, b) in enumerate(zip(arch.depths, whole.depths)) if a < b)
+            return name, f'stages.{stage}.{arch.depths[stage]}'
+    return None
+
+
+def _final_norm_as_output_norm(
+    state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str
+) -> dict[str, Tensor]:
+    if not {'norm.weight', 'norm.bias'} <= state.keys():
+        raise CheckpointError(
+            f'final_norm=True, but {source} has no norm before a classifier. Leave final_norm out.',
+            file=source,
+            final_norm=True,
+        )
+    if 'norm3.weight' not in wanted:
+        raise CheckpointError(
+            'final_norm=True needs the output of stage 3, which the out_indices of the backbone leave out.',
+            final_norm=True,
+        )
+    return {'norm3.weight': state['norm.weight'], 'norm3.bias': state['norm.bias']}

@@ -1,0 +1,97 @@
+"""Checks the tensors of a whole detector or segmentor against a model, without changing the model."""
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor, nn
+
+from mmconvnext.backbones.convnext import ConvNeXt
+from mmconvnext.checkpoints.errors import CheckpointError, count_and_list
+from mmconvnext.checkpoints.fit_backbone import fit_backbone
+from mmconvnext.checkpoints.load_plan import LoadPlan
+from mmconvnext.checkpoints.recognise import Found, prefixes_of, recognise
+from mmconvnext.checkpoints.tensor_check import check_tensors
+
+# Tensors that files may hold and models do not: copies by MMCV 1's EMA hook, and the images' mean and standard
+# deviation, which the config gives
+OBSOLETE = ('ema_', 'data_preprocessor.')
+
+
+def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *, strict: bool = True) -> LoadPlan:
+    """Checks tensors against ``model``.
+
+    Args:
+        model: A detector or segmentor with a ConvNeXt.
+        tensors: The backbone's may have the names of any dialect, the others have MMDetection's or MMSegmentation's.
+            The names of Mask R-CNN, Cascade R-CNN and UperNet are the same in all versions of these.
+        source: The file's name for messages.
+        strict: Require all tensors of the model. Otherwise tensors outside of the backbone that are missing or have
+            another shape, as those of the last layers do with other classes, keep their values.
+
+    Raises:
+        CheckpointError: If they do not fit.
+    """
+    backbones = {path: module for path, module in model.named_modules() if isinstance(module, ConvNeXt)}
+    if not backbones:
+        name = type(model).__name__
+        raise CheckpointError(f'{name} has no ConvNeXt to load {source} into.', file=source, model=name)
+    root = _prefix_of_model(tensors, next(iter(backbones)), source)
+    rest = {name.removeprefix(root): tensor for name, tensor in tensors.items() if name.startswith(root)}
+    rest_wanted = dict(model.state_dict())
+    obsolete = [name for name in rest if name.startswith(OBSOLETE) and name not in rest_wanted]
+    rest = {name: tensor for name, tensor in rest.items() if name not in obsolete}
+    obsolete += [name for name in tensors if not name.startswith(root)]
+    plan = LoadPlan(wanted=len(rest_wanted), notes=[f'{count_and_list(obsolete, 1)} left out'] if obsolete else [])
+    for path, module in backbones.items():
+        found = _recognise_backbone(f'{path}.', rest, source)
+        part = fit_backbone(module, found, stem_policy='refuse' if strict else 'repeat')
+        if strict and part.fresh:
+            raise CheckpointError(
+                f'{source} lacks {count_and_list(part.fresh)} of {path}, the norms of its outputs.',
+                file=source,
+                missing=part.fresh,
+            )
+        plan.state |= {f'{path}.{name}': tensor for name, tensor in part.state.items()}
+        plan.fresh += [f'{path}.{name}' for name in part.fresh]
+        plan.notes += part.notes
+        plan.origin = part.origin
+        rest = {name: tensor for name, tensor in rest.items() if not name.startswith(f'{path}.')}
+        rest_wanted = {name: tensor for name, tensor in rest_wanted.items() if not name.startswith(f'{path}.')}
+
+    # BatchNorms of old PyTorch versions did not count batches, and the count is only used without momentum
+    uncounted = [name for name in rest_wanted if name.endswith('.num_batches_tracked') and name not in rest]
+    rest_wanted = {name: tensor for name, tensor in rest_wanted.items() if name not in uncounted}
+    plan.wanted -= len(uncounted)
+    if not strict:
+        same = {n for n in rest.keys() & rest_wanted.keys() if rest[n].shape == rest_wanted[n].shape}
+        plan.left_out += [name for name in rest if name not in same]
+        plan.fresh += [name for name in rest_wanted if name not in same]
+        rest = {name: tensor for name, tensor in rest.items() if name in same}
+        rest_wanted = {name: tensor for name, tensor in rest_wanted.items() if name in same}
+    plan.state |= check_tensors(rest, rest_wanted, source)
+    return plan
+
+
+def _prefix_of_model(names: Iterable[str], path: str, source: str) -> str:
+    """Returns what precedes the model's own names in a file, such as ``model.``, if its backbone is at ``path``."""
+    prefixes = prefixes_of(names)
+    roots = [p.removesuffix(f'{path}.') for p in prefixes if f'.{p}'.endswith(f'.{path}.')]
+    if len(roots) > 1 and '' not in roots:
+        raise CheckpointError(
+            f'{source} holds {len(roots)} models, under {" and ".join(roots)}. Extract one of them first: '
+            f'tools/convert_checkpoint.py {source} NEW.pth --to mmconvnext --prefix {roots[0]}{path}',
+            file=source,
+            prefixes=roots,
+        )
+    return roots[0] if len(roots) == 1 else ''
+
+
+def _recognise_backbone(prefix: str, tensors: Mapping[str, Tensor], source: str) -> Found:
+    if not any(name.startswith(prefix) for name in tensors):
+        found = recognise(tensors, source)
+        raise CheckpointError(
+            f'{source} is {found.dialect.label} {found.network} alone, with nothing under {prefix}, and no detector or '
+            f'segmentor. To start the backbone from it, use tools/train.py --pretrained {source}.',
+            file=source,
+            prefix=prefix,
+        )
+    return recognise(tensors, source, prefix)
