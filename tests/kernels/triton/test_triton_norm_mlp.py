@@ -31,7 +31,7 @@ def check(module, shape: tuple[int, ...], dtype: torch.dtype, device: str, parts
         dtype: Of the products.
         device: Where.
         parts: Of 'layer scale', 'drop path' and 'GRN', those that there are.
-        recompute: Whether the pass back gets no hidden tensor.
+        recompute: Whether the backward gets no pre-activations.
     """
     samples, channels = shape[0], shape[-1]
 
