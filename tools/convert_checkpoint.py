@@ -1,4 +1,4 @@
-"""Converts ConvNeXt V1 and V2 checkpoints between the names and layouts of different code bases."""
+"""Converts ConvNeXt weights, V1 or V2, between the names and layouts of the code bases that have them."""
 
 import argparse
 
@@ -10,17 +10,13 @@ from mmconvnext.engine.console import errors_as_sentences
 def parse_args() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('source', help='path, URL, hf-hub:org/name, or short name of a checkpoint of any code base')
-    parser.add_argument(
-        'destination', help='new file: safetensors if its suffix is .safetensors, else as torch.save writes it'
-    )
-    parser.add_argument(
-        '--to', required=True, choices=TARGETS, help='code base whose names and layout the new file gets'
-    )
-    parser.add_argument('--prefix', help='network to convert if the file holds several, such as teacher.backbone')
-    parser.add_argument('--key', help='entry to convert if the file has several, such as model_ema')
-    parser.add_argument('--force', action='store_true', help='replace an existing destination')
-    parser.add_argument('--allow-pickle', action='store_true', help='read files that can run any code as they are read')
+    parser.add_argument('source', help='path, address, hf-hub:org/name, or short name, of any dialect')
+    parser.add_argument('destination', help='new file; .safetensors by its suffix, else .pth')
+    parser.add_argument('--to', required=True, choices=TARGETS, help='whose names and layout')
+    parser.add_argument('--prefix', help='which network to take if the file holds several, such as teacher.backbone')
+    parser.add_argument('--key', help='which entry to take if the file has several, such as model_ema')
+    parser.add_argument('--force', action='store_true', help='replace the destination if it is there')
+    parser.add_argument('--allow-pickle', action='store_true', help='read a file that can run any code as it is read')
     return parser.parse_args()
 
 
