@@ -313,7 +313,9 @@ def test_hub(monkeypatch, toy, save):
 
 
 @pytest.mark.parametrize(
-    ('missing', 'offline'), [('EntryNotFoundError', False), ('LocalEntryNotFoundError', True)], ids=['online', 'offline']
+    ('missing', 'offline'),
+    [('EntryNotFoundError', False), ('LocalEntryNotFoundError', True)],
+    ids=['online', 'offline'],
 )
 def test_hub_without_weights(monkeypatch, missing, offline):
     with hub(monkeypatch, {}, missing), pytest.raises(CheckpointError) as error:
