@@ -1,6 +1,7 @@
-import re
 import runpy
 import sys
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -32,7 +33,6 @@ def test_files(network, version, save, tmp_path, backbone, suffix):
     for target in targets(version):
         line = convert_file(source, tmp_path / f'{target}{suffix}', target)
         assert f'{target}{suffix}: {len(network)} tensors, ' in line
-        assert 'left out' not in line
         load_pretrained(backbone, tmp_path / f'{target}{suffix}')
         assert torch.equal(backbone.stages[2][3].pwconv2.weight, network['stages.2.3.pwconv2.weight'])
     assert {p.stem for p in tmp_path.iterdir()} == {'source', *targets(version)}  # no temporary file is left
@@ -67,28 +67,23 @@ def test_nothing_is_replaced_or_half_written(network, save, tmp_path, monkeypatc
     source = save({'model': network}, 'source.pth')
     out = tmp_path / 'out.pth'
     out.write_text('precious')
-    with pytest.raises(CheckpointError, match=r'out.pth is there already; --force'):
-        convert_file(source, out, 'timm')
-
-    with pytest.raises(CheckpointError, match='is a folder; give the name of the new file in it'):
-        convert_file(source, tmp_path, 'timm', force=True)
-
-    def full(*args):
-        raise OSError('No space left on device')
-
-    monkeypatch.setattr(torch, 'save', full)
-    with pytest.raises(CheckpointError, match=r'could not write .*out.pth \(No space left on device\)'):
-        convert_file(source, out, 'timm', force=True)
+    monkeypatch.setattr(torch, 'save', Mock(side_effect=OSError('No space left on device')))
+    for destination, force, word in ((out, False, '--force'), (tmp_path, True, 'folder'), (out, True, 'No space left')):
+        with pytest.raises(CheckpointError, match=word) as error:
+            convert_file(source, destination, 'timm', force=force)
+        assert error.value.facts['file'] == destination
     assert out.read_text() == 'precious'
     assert {p.name for p in tmp_path.iterdir()} == {'source.pth', 'out.pth'}
 
 
 @pytest.mark.parametrize('version', [2], indirect=True)
 def test_what_a_dialect_does_not_have_is_an_error(network):
-    with pytest.raises(CheckpointError, match=r'is V2 .*; torchvision has no place for 16 tensors \(stages.0.0.grn'):
+    with pytest.raises(CheckpointError) as error:
         convert(network, 'torchvision')
-    with pytest.raises(CheckpointError, match="'onnx' is no dialect to convert to; choose from mmconvnext, official"):
+    assert error.value.facts['nameless'] == sorted(name for name in network if '.grn.' in name)
+    with pytest.raises(CheckpointError, match='torchvision') as error:
         convert(network, 'onnx')
+    assert error.value.facts['target'] == 'onnx'
 
 
 def test_output_norms_without_a_place_are_named(toy, version):
@@ -99,33 +94,39 @@ def test_output_norms_without_a_place_are_named(toy, version):
 
 @pytest.mark.parametrize('suffix', ['pth', 'safetensors'])
 def test_a_file_that_cannot_be_written_is_named(network, save, suffix):
-    out = f'/proc/nope/x.{suffix}'
-    with pytest.raises(CheckpointError, match=rf'could not write {out} \(.*No such file'):
+    out = Path(f'/proc/nope/x.{suffix}')
+    with pytest.raises(CheckpointError, match='No such file') as error:
         convert_file(save({'model': network}), out, 'timm')
+    assert error.value.facts['file'] == out
 
 
 def test_what_would_be_read_as_something_else_is_not_written(toy):
     """MMPretrain has no other name for the norm of stage 3 alone than that of the norm before a classifier."""
     state = ConvNeXt(toy, out_indices=(3,)).state_dict()
-    with pytest.raises(CheckpointError, match=r'2 tensors \(norm3.*names of MMPretrain .* read as 2 tensors \(norm\.'):
+    with pytest.raises(CheckpointError) as error:
         convert(state, 'mmpretrain')
+    assert error.value.facts['ambiguous'] == ['norm3.bias', 'norm3.weight']
     assert convert(convert(state, 'hf').state, 'mmconvnext').state.keys() == state.keys()
 
 
 @pytest.mark.parametrize('target', ['mmconvnext', 'timm'])
 def test_a_stage_without_width_is_damage(network, target):
     state = {n: t[:0] if n.startswith('stages.1.') else t for n, t in network.items()}
-    with pytest.raises(CheckpointError, match=r'the checkpoint is V. of depths .*, which is damaged'):
-        convert(state, target)
+    with pytest.raises(CheckpointError, match='damaged') as error:
+        convert(state, target, 'net.pth')
+    assert error.value.facts['file'] == 'net.pth'
 
 
 def test_damaged_networks_are_not_converted(network, toy):
-    with pytest.raises(CheckpointError, match=r'stages.1.0.dwconv.weight\) missing'):
+    with pytest.raises(CheckpointError) as error:
         convert({n: t for n, t in network.items() if n != 'stages.1.0.dwconv.weight'}, 'timm')
-    with pytest.raises(CheckpointError, match='has 2 stages; only a network of all four'):
+    assert error.value.facts['missing'] == ['stages.1.0.dwconv.weight']
+    with pytest.raises(CheckpointError) as error:
         convert(ConvNeXt(toy, out_indices=(1,)).state_dict(), 'timm')
+    assert error.value.facts['stages'] == 2
 
 
+@pytest.mark.parametrize('version', [1], indirect=True)
 def test_command_line(network, save, root, tmp_path, monkeypatch, capsys):
     source, out = save({'model': network}, 'source.pth'), str(tmp_path / 'out.safetensors')
 
@@ -139,6 +140,6 @@ def test_command_line(network, save, root, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         run(tool, source, out, '--to', 'timm')
     assert ended.value.code == 2
-    assert re.fullmatch(r'error: .*out.safetensors is there already.*\n', capsys.readouterr().err)
+    assert out in capsys.readouterr().err
     assert 'names    timm\n' in run(str(root / 'mmconvnext/checkpoints/__main__.py'), 'inspect', out)
     assert 'convnext_tiny.in1k ' in run(str(root / 'mmconvnext/checkpoints/__main__.py'), 'list')
