@@ -16,6 +16,19 @@ DICTIONARIES = (
     *('train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper', 'default_hooks', 'env_cfg', 'randomness'),
 )
 
+# MMEngine divides by these, by some only after a whole epoch
+POSITIVE = ('train_cfg.max_epochs', 'train_cfg.max_iters', 'train_cfg.val_interval', 'default_hooks.logger.interval')
+
+# What MMEngine's runner and OpenMMLab's tools read at the top level of a config
+TOP_LEVEL = (
+    *('model', 'work_dir', 'data_root', 'dataset_type', 'backend_args', 'custom_imports', 'custom_hooks'),
+    *('train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg', 'test_cfg'),
+    *('val_evaluator', 'test_evaluator', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr', 'default_hooks'),
+    *('data_preprocessor', 'load_from', 'resume', 'launcher', 'env_cfg', 'log_processor', 'log_level', 'visualizer'),
+    *('vis_backends', 'default_scope', 'randomness', 'experiment_name', 'runner_type', 'tta_model', 'tta_pipeline'),
+    *('model_wrapper_cfg', 'find_unused_parameters', 'compile', 'cfg'),
+)
+
 
 class Options:
     """Settings that the user gave beside the config file.
@@ -49,6 +62,14 @@ class Options:
     def replaces(self, *path: str) -> bool:
         """Returns whether an option replaces the whole dictionary at a path, or one around it."""
         return any('_delete_' in (look_up(self.tree, path[:end]) or {}) for end in range(len(path) + 1))
+
+    def unknown(self, cfg: Config) -> list[str]:
+        """Returns the top-level names that neither ``cfg`` has nor MMEngine reads, so that setting them does nothing.
+
+        Args:
+            cfg: The config before the options are applied.
+        """
+        return [name for name in self.tree if name not in cfg and name not in TOP_LEVEL]
 
     def apply(self, cfg: Config) -> None:
         """Sets the values in ``cfg``.
@@ -87,6 +108,10 @@ def check_forms(cfg: Config) -> None:
     for key, value, kind, words in forms:
         if not isinstance(value, kind):
             raise UserError(f'{key} is {value!r}; it must be {words}.', key=key)
+    for key in POSITIVE:
+        value = look_up(cfg, tuple(key.split('.')))
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise UserError(f'{key} is {value!r}; it must be a whole number, 1 or more.', key=key)
 
 
 def _mark_replaced(value: Any, cfg: Config, path: NodePath) -> None:

@@ -71,6 +71,7 @@ def prepare(
         raise UserError('--mini makes its own data, so --data-root has no effect; give one of the two.')
     cfg = read_config(path)
     options = Options(cfg_options, cfg)
+    unused = [f'--cfg-options {name}: the config has no {name}, and nothing reads it' for name in options.unknown(cfg)]
     if use_mini:
         scale_down(cfg, MINI_ROOT, options)
     elif data_root:
@@ -84,7 +85,7 @@ def prepare(
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
     with explain_refusals('the config cannot be built: what this machine decides'):
         notes = machine.adapt(cfg, amp)
-    return Prepared(cfg, [dict(type='ProgressBarHook')], notes)
+    return Prepared(cfg, [dict(type='ProgressBarHook')], unused + notes)
 
 
 def load_config(path: str | Path, settings: Mapping[str, Any] | None = None) -> Config:

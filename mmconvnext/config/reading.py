@@ -1,5 +1,6 @@
 """Reads a config file."""
 
+import codecs
 import difflib
 from pathlib import Path
 
@@ -32,8 +33,14 @@ def read_config(path: str | Path) -> Config:
     try:
         cfg = Config.fromfile(str(file))
         model = cfg.get('model')  # a lazy config is resolved when it is asked for
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f'{path} is not UTF-8 text: byte {error.start + 1} is {error.object[error.start]:#04x}. Save it as UTF-8.',
+            config=str(path),
+        ) from error
     except SyntaxError as error:
-        raise UserError(f'{path} is not Python: {error}', config=str(path)) from error
+        bom = ' Save it as UTF-8 without a byte-order mark.' if file.read_bytes().startswith(codecs.BOM_UTF8) else ''
+        raise UserError(f'{path} is not Python: {error}.{bom}', config=str(path)) from error
     except (TypeError, LookupError, NameError, AttributeError, ImportError, OSError, ConfigParsingError) as error:
         if raised_by_us(error):
             raise

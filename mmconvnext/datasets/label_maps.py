@@ -15,7 +15,7 @@ from mmconvnext.datasets.image_files import UNREADABLE, check_files, check_image
 from mmconvnext.datasets.listing import absent, contents, is_remote, some
 
 SAMPLE = 20  # label maps that are read; all of ADE20K's take minutes
-IGNORED = 255  # what MMSegmentation's LoadAnnotations turns the label 0 into
+IGNORED = 255  # what MMSegmentation's LoadAnnotations turns the label 0 into; it reads maps as 8-bit numbers
 IMAGES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif', '.ppm', '.jp2')  # in lower case
 
 
@@ -277,7 +277,17 @@ def _numbering(dataset: Any) -> tuple[int, int]:
 def _check_values(findings: Findings, listed: str, dataset: Any, name: str, values: _Values, total: int) -> None:
     first, count = _numbering(dataset)
     seen = set(values.pixels) - {IGNORED}
-    if values.unknown:
+    if first + count > IGNORED:
+        findings.add(
+            'more-classes-than-8-bits',
+            Severity.REFUSES,
+            listed,
+            f'has {count} classes in {name}, but MMSegmentation reads label maps as 8-bit numbers, in which {IGNORED} '
+            f'is ignored: class number {IGNORED} is not learnt, and larger numbers become those of other classes',
+            f'Use at most {IGNORED - first} classes, or a loader of your own for larger numbers.',
+            count=0,
+        )
+    elif values.unknown:
         unknown = sorted({value for of_map in values.unknown.values() for value in of_map})
         said = [f'{value} ({values.pixels[value]} pixels)' for value in unknown]
         hint = ''

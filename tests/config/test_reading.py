@@ -10,7 +10,7 @@ from mmconvnext.config.data_root import set_data_root
 from mmconvnext.config.options import DICTIONARIES, Options
 from mmconvnext.config.prepare import load_config
 from mmconvnext.config.pretrained import set_pretrained
-from mmconvnext.config.reading import is_segmentation
+from mmconvnext.config.reading import is_segmentation, read_config
 from mmconvnext.errors import UserError
 
 
@@ -200,3 +200,29 @@ def test_models_build_with_another_arch(name, request):
     cfg = load_config(request.getfixturevalue(name), {'model.backbone.arch': 'atto'})
     init_default_scope(cfg.default_scope)
     MODELS.build(cfg.model)
+
+
+@pytest.mark.parametrize(
+    ('content', 'words'), [('# café'.encode('cp1252'), '0xe9'), (b'\xef\xbb\xbflr = 1', 'byte-order')]
+)
+def test_config_in_another_encoding_is_refused(tmp_path, content, words):
+    """It was a UnicodeDecodeError with a traceback, and "is not Python"."""
+    path = tmp_path / 'config.py'
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=words) as error:
+        load_config(path)
+    assert error.value.facts == dict(config=str(path))
+
+
+@pytest.mark.parametrize('key', ['train_cfg.val_interval', 'train_cfg.max_epochs', 'default_hooks.logger.interval'])
+@pytest.mark.parametrize('value', [0, 1.5, '2'])
+def test_interval_that_is_not_a_positive_number(detector, key, value):
+    """``val_interval=0`` was a ZeroDivisionError after a whole epoch."""
+    with pytest.raises(UserError) as error:
+        load_config(detector, {key: value})
+    assert error.value.facts == dict(key=key)
+
+
+def test_an_option_that_the_config_does_not_have_is_noted(detector):
+    cfg = read_config(detector)
+    assert Options({'optimizer.lr': 0.01, 'model.backbone.with_cp': True}, cfg).unknown(cfg) == ['optimizer']

@@ -275,3 +275,13 @@ def test_a_test_set_without_label_maps(own_masks, own_segmentation, check):
 def test_files_that_are_no_label_maps(own_masks, found, content, kind):
     (own_masks / MAP).write_bytes(content)
     assert found()[f'label-maps-{kind}'].examples == [str(own_masks / MAP)]
+
+
+@pytest.mark.parametrize(('classes', 'reduces', 'fine'), [(255, False, True), (256, False, False), (255, True, False)])
+def test_classes_that_8_bits_cannot_number(own_segmentation, found, classes, reduces, fine):
+    """Numbers of 16 bits were taken modulo 256, and class 255 was ignored."""
+    for loader in LOADERS:
+        own_segmentation[loader].dataset.reduce_zero_label = reduces
+        own_segmentation[loader].dataset.metainfo = dict(classes=[f'class {i}' for i in range(classes)])
+    refused = [kind for kind, finding in found().items() if finding.severity is Severity.REFUSES]
+    assert refused == ([] if fine else ['more-classes-than-8-bits'])
