@@ -172,7 +172,7 @@ def test_student_and_teacher_are_told_apart_by_conversion(detector, state, save,
     file = {f'student.{name}': tensor + 1 for name, tensor in state.items()}
     file |= {f'teacher.{name}': tensor for name, tensor in state.items()}
     path = save({'state_dict': file})
-    with pytest.raises(CheckpointError, match='--prefix student.backbone') as error:
+    with pytest.raises(CheckpointError, match=r'--prefix student\.backbone') as error:
         load_detector(detector, path)
     assert error.value.facts['prefixes'] == ['student.', 'teacher.']
     assert unchanged(detector)

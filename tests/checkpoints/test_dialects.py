@@ -61,7 +61,7 @@ def write(dialect: Dialect, network: dict) -> dict:
 
 
 def label(value: object) -> str | None:
-    return f'{value.label}-{value.home}' if isinstance(value, Dialect) else None
+    return f'{value.label}-{value.backbone_prefix}' if isinstance(value, Dialect) else None
 
 
 def test_which_dialects_have_which_version():

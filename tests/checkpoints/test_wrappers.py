@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from mmconvnext.backbones import ConvNeXt
 from mmconvnext.checkpoints import CheckpointError, convert, load_detector, load_pretrained
-from mmconvnext.checkpoints.tensors import tensors_in
+from mmconvnext.checkpoints.find_tensors import tensors_in
 
 
 def check(backbone, network):
