@@ -3,19 +3,19 @@
 A checkpoint passes these modules, none of which imports a later one::
 
     locate        a path, URL or name -> a file, by download or hub; manifest has the published names
-    read_file     a file -> its content, after file_check; shards puts several files together
-    tensors       the content -> tensors by name
+    read_file     a file -> its content, after check_file; shards puts several files together
+    find_tensors  the content -> tensors by name
     recognise     tensors -> a ConvNeXt under this package's names, by dialects (written with naming) and network
-    fit_backbone  a ConvNeXt -> what to load (load_plan), by tensor_check and stem; fit_detector for whole models
-    load          changes the model; initializer is MMEngine's entry to it
+    fit_backbone  a ConvNeXt -> what to load (load_plan), by check_tensors and adapt_stem
+    fit_detector  the same for a whole detector or segmentor
+    load          changes the model
 
 convert writes a recognised ConvNeXt in another dialect.
 """
 
 from mmconvnext.checkpoints.convert import convert, convert_file
 from mmconvnext.checkpoints.errors import CheckpointError
-from mmconvnext.checkpoints.initializer import ConvNeXtPretrained
-from mmconvnext.checkpoints.load import load_detector, load_pretrained
+from mmconvnext.checkpoints.load import ConvNeXtPretrained, load_detector, load_pretrained
 from mmconvnext.checkpoints.locate import locate
 from mmconvnext.checkpoints.manifest import MANIFEST, Weights
 

@@ -4,10 +4,10 @@ import argparse
 from collections import Counter
 
 from mmconvnext.checkpoints import manifest
+from mmconvnext.checkpoints.find_tensors import tensors_in
 from mmconvnext.checkpoints.locate import locate
 from mmconvnext.checkpoints.read_file import read_file
 from mmconvnext.checkpoints.recognise import recognise
-from mmconvnext.checkpoints.tensors import tensors_in
 from mmconvnext.errors import errors_as_sentences
 
 
@@ -41,7 +41,7 @@ def inspect(checkpoint: str, allow_pickle: bool = False) -> str:
     found = recognise(tensors, checkpoint)
     network = found.network
     parts = Counter(name.split('.')[0] for name in found.state)
-    beside = Counter(name.split('.')[0] for name in (*found.dropped, *found.beside))
+    beside = Counter(name.split('.')[0] for name in (*found.dropped, *found.outside))
     numbers = sum(tensor.numel() for tensor in found.state.values())
     dtypes = sorted({str(tensor.dtype).removeprefix('torch.') for tensor in found.state.values()})
     lines = {

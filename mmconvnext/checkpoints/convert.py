@@ -14,13 +14,13 @@ from torch import Tensor
 from mmconvnext.backbones.convnext import ConvNeXt
 from mmconvnext.checkpoints.dialects import DIALECTS, MMCONVNEXT, TARGETS
 from mmconvnext.checkpoints.errors import CheckpointError, count_and_list
+from mmconvnext.checkpoints.find_tensors import tensors_in
 from mmconvnext.checkpoints.fit_backbone import fit_backbone
 from mmconvnext.checkpoints.locate import locate
 from mmconvnext.checkpoints.naming import Dialect
 from mmconvnext.checkpoints.network import Network
 from mmconvnext.checkpoints.read_file import read_file
 from mmconvnext.checkpoints.recognise import Found, recognise
-from mmconvnext.checkpoints.tensors import tensors_in
 from mmconvnext.errors import UserError
 
 
@@ -60,14 +60,13 @@ def convert(
         CheckpointError: If the network is unknown or incomplete, or ``target`` has no names for it.
     """
     if target not in TARGETS:
-        raise CheckpointError(
-            f'{target!r} is not a target of conversion; choose from {", ".join(TARGETS)}.', target=target
-        )
+        message = f'{target!r} is not a target of conversion; choose from {", ".join(TARGETS)}.'
+        raise CheckpointError(message, target=target)
     found = recognise(tensors, source, prefix)
     _check_complete(found)
 
-    whole = target == MMCONVNEXT.name and found.prefix.endswith('backbone.') and bool(found.beside)
-    left_out = found.dropped + ([] if whole else list(found.beside))
+    whole = target == MMCONVNEXT.name and found.prefix.endswith('backbone.') and bool(found.outside)
+    left_out = found.dropped + ([] if whole else list(found.outside))
     # If two dialects share the name, the one that has names for most tensors
     state, dialect = max(
         ((_write(found.state, dialect), dialect) for dialect in DIALECTS if dialect.name == target),
@@ -75,27 +74,23 @@ def convert(
     )
     nameless = sorted(found.state.keys() - state.keys())
     if backbone := [name for name in nameless if name.startswith(('downsample_layers.', 'stages.'))]:
-        raise CheckpointError(
-            f'{source} is {found.network}; {dialect.label} has no names for {count_and_list(backbone)} of it.',
-            file=source,
-            nameless=backbone,
-        )
+        message = f'{source} is {found.network}; {dialect.label} has no names for {count_and_list(backbone)} of it.'
+        raise CheckpointError(message, file=source, nameless=backbone)
     left_out += nameless
 
     result = dict(state.values())
     again = recognise(result, source).state
     if ambiguous := sorted(state.keys() - again.keys()):
-        raise CheckpointError(
+        message = (
             f'{source} has {count_and_list(ambiguous)}; under the names of {dialect.label} they would be read as '
-            f'{count_and_list(again.keys() - state.keys())}.',
-            file=source,
-            ambiguous=ambiguous,
+            f'{count_and_list(again.keys() - state.keys())}.'
         )
+        raise CheckpointError(message, file=source, ambiguous=ambiguous)
     if whole:
         root = found.prefix.removesuffix('backbone.')
         result = {f'backbone.{name}': tensor for name, tensor in result.items()}
-        result |= {name.removeprefix(root): tensor for name, tensor in found.beside.items() if name.startswith(root)}
-        left_out += [name for name in found.beside if not name.startswith(root)]
+        result |= {name.removeprefix(root): tensor for name, tensor in found.outside.items() if name.startswith(root)}
+        left_out += [name for name in found.outside if not name.startswith(root)]
     return Converted(result, dialect, found.network, left_out)
 
 
@@ -116,10 +111,8 @@ def convert_file(
         destination: The new file. It is a safetensors file if its suffix is .safetensors, and else written by
             torch.save.
         target: One of :data:`~mmconvnext.checkpoints.dialects.TARGETS`.
-        prefix: Chooses among several networks in the file: what precedes the names of the tensors.
-        key: Chooses among several entries of the file, such as ``model_ema``.
+        prefix, key, allow_pickle: See :func:`~mmconvnext.checkpoints.load.load_pretrained`.
         force: Replace an existing file.
-        allow_pickle: Read files that hold Python objects. Reading them can run any code.
 
     Returns:
         One line that says what was written and what was left out.
@@ -136,11 +129,7 @@ def convert_file(
     converted = convert(tensors, target, source, prefix)
     try:
         _save(converted.state, destination, converted.dialect.wrapper)
-    except (
-        OSError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:  # the last two are PyTorch's and safetensors' for OSErrors
+    except (OSError, RuntimeError, SafetensorError) as error:  # PyTorch and safetensors have their own for a full disk
         raise CheckpointError(f'could not write {destination} ({error}).', file=destination) from error
     parts = [f'{destination}: {len(converted.state)} tensors', f'{converted.dialect.label} {converted.network}']
     parts += [f'{count_and_list(converted.left_out)} left out'] * bool(converted.left_out)
@@ -158,11 +147,8 @@ def _check_complete(found: Found) -> None:
     network = found.network
     depths, widths = network.arch.depths, network.arch.widths
     if len(depths) != 4:
-        raise CheckpointError(
-            f'{found.source} has {len(depths)} stages; only networks with all four can be converted.',
-            file=found.source,
-            stages=len(depths),
-        )
+        message = f'{found.source} has {len(depths)} stages; only networks with all four can be converted.'
+        raise CheckpointError(message, file=found.source, stages=len(depths))
     try:
         with torch.device('meta'):
             backbone = ConvNeXt(

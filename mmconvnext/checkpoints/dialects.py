@@ -90,7 +90,7 @@ FCMAE = replace(
         GRN_GAMMA: GRN_GAMMA,
         GRN_BETA: GRN_BETA,
     },
-    home='encoder.',
+    backbone_prefix='encoder.',
     layouts={
         'downsample_layers.{i}.1.weight': MINKOWSKI,
         'downsample_layers.{i}.1.bias': ROW,
@@ -137,7 +137,7 @@ TIMM_FEATURES = replace(
     dropped=(),
 )
 
-OPENCLIP = replace(TIMM, name='openclip', label='OpenCLIP', home='visual.trunk.')
+OPENCLIP = replace(TIMM, name='openclip', label='OpenCLIP', backbone_prefix='visual.trunk.')
 
 TORCHVISION = Dialect(
     name='torchvision',
@@ -150,8 +150,8 @@ TORCHVISION = Dialect(
         'stages.{i}.{j}.pwconv2.{p}': '{2i+1}.{j}.block.5.{p}',
         GAMMA: '{2i+1}.{j}.layer_scale',
     },
-    home='features.',  # without this prefix in the backbones of detectors
-    beside={FINAL_NORM: 'classifier.0.{p}', CLASSIFIER: 'classifier.2.{p}'},
+    backbone_prefix='features.',  # without this prefix in the backbones of detectors
+    names_outside={FINAL_NORM: 'classifier.0.{p}', CLASSIFIER: 'classifier.2.{p}'},
     layouts={GAMMA: COLUMN},
 )
 
@@ -170,8 +170,8 @@ HF_V1 = Dialect(
     name='hf',
     label='Hugging Face',
     names={**HF_BOTH, GAMMA: 'encoder.stages.{i}.layers.{j}.layer_scale_parameter'},
-    home='convnext.',
-    beside={CLASSIFIER: 'classifier.{p}'},
+    backbone_prefix='convnext.',
+    names_outside={CLASSIFIER: 'classifier.{p}'},
 )
 
 HF_V2 = replace(
@@ -181,7 +181,7 @@ HF_V2 = replace(
         GRN_GAMMA: 'encoder.stages.{i}.layers.{j}.grn.weight',
         GRN_BETA: 'encoder.stages.{i}.layers.{j}.grn.bias',
     },
-    home='convnextv2.',
+    backbone_prefix='convnextv2.',
     layouts={GRN_GAMMA: NHWC, GRN_BETA: NHWC},
 )
 
@@ -195,8 +195,8 @@ HF_DINOV3 = Dialect(
         PWCONV: 'stages.{i}.layers.{j}.pointwise_conv{n}.{p}',
         GAMMA: 'stages.{i}.layers.{j}.gamma',
     },
-    home='model.',  # since transformers 5; earlier versions had no prefix, hence the alias
-    beside={FINAL_NORM: 'layer_norm.{p}'},
+    backbone_prefix='model.',  # since transformers 5; earlier versions had no prefix, hence the alias
+    names_outside={FINAL_NORM: 'layer_norm.{p}'},
     aliases={'layer_norm.{p}': FINAL_NORM},
     licence='DINOv3 License',
 )
@@ -215,8 +215,8 @@ MMPRETRAIN = Dialect(
         GRN_BETA: GRN_BETA,
         FINAL_NORM: 'norm3.{p}',
     },
-    home='backbone.',
-    beside={CLASSIFIER: 'head.fc.{p}'},
+    backbone_prefix='backbone.',
+    names_outside={CLASSIFIER: 'head.fc.{p}'},
     wrapper='state_dict',
 )
 
@@ -224,7 +224,7 @@ MMPRETRAIN = Dialect(
 MMPRETRAIN_DETECTOR = replace(
     MMPRETRAIN,
     names={**{o: t for o, t in MMPRETRAIN.names.items() if o != FINAL_NORM}, OUTPUT_NORM: OUTPUT_NORM},
-    beside={},
+    names_outside={},
 )
 
 # If two match a file equally well, the first is taken

@@ -1,7 +1,7 @@
 """Downloads checkpoints into torch.hub's cache, and continues downloads that were interrupted.
 
-torch.hub, pooch, fsspec and huggingface_hub start over after an interruption. Continuing is safe only with ``If-Range``
-(RFC 9110, section 13.1.5): without it the rest of a new file could be appended to the beginning of an old one.
+Continuing is safe only with ``If-Range`` (RFC 9110, section 13.1.5). Without it the rest of a new file could follow the
+beginning of an old one. torch.hub, pooch and fsspec start over; huggingface_hub and pypdl do not send it.
 """
 
 import hashlib
@@ -20,8 +20,8 @@ import torch
 from filelock import FileLock
 from tqdm import tqdm
 
+from mmconvnext.checkpoints.check_file import check_file
 from mmconvnext.checkpoints.errors import CheckpointError, UnsafeFileError
-from mmconvnext.checkpoints.file_check import check_file
 from mmconvnext.checkpoints.manifest import MANIFEST
 from mmconvnext.checkpoints.read_file import read_file
 
@@ -89,15 +89,9 @@ def _cached_name(url: str) -> str:
 
 
 def _fetch(url: str, part: Path, version: Path) -> None:
-    """Downloads ``url`` to ``part``, from the end of ``part`` if the server confirms that its file is unchanged."""
+    """Downloads ``url`` to ``part``, from the end of ``part`` if the server's file is unchanged."""
     expected = version.read_text() if version.exists() else ''
-    start = _size(part) if expected else 0
-    response = _open(url, {'Range': f'bytes={start}-', 'If-Range': expected} if start else {})
-    if start and not _continues(response, start, expected):
-        start = 0
-        if response.status != 200:  # there is no such range, or it is another one than was asked for
-            response.close()
-            response = _open(url, {})
+    response, start = _open(url, _size(part) if expected else 0, expected)
     with response:
         if not start:
             part.unlink(missing_ok=True)  # first, so that ``version`` never describes another file's beginning
@@ -111,23 +105,28 @@ def _fetch(url: str, part: Path, version: Path) -> None:
         raise OSError(f'the connection broke off at {_size(part)} of {total} bytes')
 
 
-def _open(url: str, headers: dict[str, str]) -> HTTPResponse | HTTPError:
-    address = quote(url, safe="%/:=&?~#+!$,;'@()*[]")  # spaces and letters outside of ASCII
+def _open(url: str, start: int, version: str) -> tuple[HTTPResponse, int]:
+    """Returns the server's response, and the byte at which it begins.
+
+    That is ``start`` if the server's file is still of this ``version``, and else 0.
+    """
+    request = Request(quote(url, safe="%/:=&?~#+!$,;'@()*[]"), headers={'User-Agent': 'mmconvnext'})
+    if start:
+        request.add_header('Range', f'bytes={start}-')
+        request.add_header('If-Range', version)
     try:
-        response: HTTPResponse = urlopen(
-            Request(address, headers={'User-Agent': 'mmconvnext', **headers}), timeout=TIMEOUT
-        )
-        return response
+        response: HTTPResponse = urlopen(request, timeout=TIMEOUT)
     except HTTPError as error:
-        if error.code == 416 and headers:  # range not satisfiable
-            return error
+        if start and error.code == 416:  # range not satisfiable: the server's file ends there or before
+            return _open(url, 0, '')
         raise
-
-
-def _continues(response: HTTPResponse | HTTPError, start: int, version: str) -> bool:
-    """Whether a response is the rest of the expected file. Some servers ignore ``If-Range``, or both headers."""
+    if not start or response.status != 206:  # the whole file
+        return response, 0
     begins = (response.headers.get('Content-Range') or '').startswith(f'bytes {start}-')
-    return response.status == 206 and begins and _version(response.headers) in ('', version)
+    if begins and _version(response.headers) in ('', version):  # some servers ignore If-Range
+        return response, start
+    response.close()
+    return _open(url, 0, '')
 
 
 def _version(headers: Message) -> str:
@@ -143,11 +142,8 @@ def _check(part: Path, name: str, url: str) -> None:
             with suppress(UnsafeFileError):  # the user decides about that at loading
                 read_file(part)
         if (hashed := HASH_IN_NAME.search(name)) and not (digest := _sha256(part)).startswith(hashed[1]):
-            raise CheckpointError(
-                f'its SHA-256 begins with {digest[:8]}, and by its name with {hashed[1]}.',
-                expected=hashed[1],
-                digest=digest,
-            )
+            message = f'its SHA-256 begins with {digest[:8]}, and by its name with {hashed[1]}.'
+            raise CheckpointError(message, expected=hashed[1], digest=digest)
     except CheckpointError as error:
         part.unlink()
         reason = error.facts.get('reason') or str(error).replace(str(part), 'it').rstrip('.')

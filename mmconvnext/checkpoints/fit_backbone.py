@@ -8,12 +8,12 @@ from torch import Tensor
 
 from mmconvnext.backbones.convnext import EPS, ConvNeXt
 from mmconvnext.backbones.sizes import ARCHS, Arch
+from mmconvnext.checkpoints.adapt_stem import StemPolicy, adapt_stem
+from mmconvnext.checkpoints.check_tensors import check_tensors
 from mmconvnext.checkpoints.errors import CheckpointError
 from mmconvnext.checkpoints.load_plan import LoadPlan
 from mmconvnext.checkpoints.network import Network, first_stages, read_network
 from mmconvnext.checkpoints.recognise import Found
-from mmconvnext.checkpoints.stem import StemPolicy, adapt_stem
-from mmconvnext.checkpoints.tensor_check import check_tensors
 
 STEM_WEIGHT = 'downsample_layers.0.0.weight'
 
@@ -34,7 +34,7 @@ def fit_backbone(
         backbone: The backbone, which may be on the meta device.
         found: The network.
         final_norm: Load the norm before the classifier into the output norm of stage 3.
-        stem_policy: See :func:`~mmconvnext.checkpoints.stem.adapt_stem`.
+        stem_policy: See :func:`~mmconvnext.checkpoints.adapt_stem.adapt_stem`.
 
     Raises:
         CheckpointError: If the network does not fit. ``facts['settings']`` are those of the backbone that would fit, if
@@ -46,12 +46,11 @@ def fit_backbone(
             f'adapt_stem={stem_policy!r} must be one of {", ".join(get_args(StemPolicy))}.', adapt_stem=stem_policy
         )
     if network.arch in OTHER_EPS and found.dialect.name.startswith(('timm', 'openclip')):
-        raise CheckpointError(
+        message = (
             f'{source} is {OTHER_EPS[network.arch]}, whose norms have an eps of 1e-5. Here norms have an eps of '
-            f'{EPS:.0e}, which would change its outputs.',
-            file=source,
-            network=OTHER_EPS[network.arch],
+            f'{EPS:.0e}, which would change its outputs.'
         )
+        raise CheckpointError(message, file=source, network=OTHER_EPS[network.arch])
     wanted = backbone.state_dict()
     _check_settings(network, read_network(wanted), source)
 
@@ -88,13 +87,11 @@ def fit_backbone(
 def _check_settings(network: Network, wanted: Network, source: str) -> None:
     """Compares the networks as wholes, so that an error names settings rather than hundreds of tensors."""
     if network.version == 2 and network.layer_scale:
-        raise CheckpointError(
+        message = (
             f'{source} has both global response normalization and layer scale; a ConvNeXt has the one (version=2) or '
-            'the other (version=1).',
-            file=source,
-            grn=True,
-            layer_scale=True,
+            'the other (version=1).'
         )
+        raise CheckpointError(message, file=source, grn=True, layer_scale=True)
     settings: dict[str, Any] = {}
     stages = min(len(network.arch.depths), len(wanted.arch.depths))
     if first_stages(network.arch, stages) != first_stages(wanted.arch, stages):
@@ -107,40 +104,27 @@ def _check_settings(network: Network, wanted: Network, source: str) -> None:
         settings['out_indices'] = tuple(range(stages))
     if settings:
         listed = ', '.join(f'{name}={value!r}' for name, value in settings.items())
-        truncated = _truncated_size(network.arch) if 'arch' in settings else None
-        doubt = f', unless it is an incomplete {truncated[0]}, without {truncated[1]}' if truncated else ''
-        raise CheckpointError(
+        # Sizes that the network could be if its last blocks are missing
+        truncated = [
+            name
+            for name, whole in ARCHS.items()
+            if whole.widths == network.arch.widths and all(a <= b for a, b in zip(network.arch.depths, whole.depths))
+        ]
+        doubt = f', unless it is {truncated[0]} without its last blocks' if truncated and not network.size else ''
+        message = (
             f"{source} is {network}, and the backbone is {wanted}. It fits with {listed} in the backbone's config"
-            f'{doubt}.',
-            file=source,
-            settings=settings,
-            incomplete=truncated,
+            f'{doubt}.'
         )
-
-
-def _truncated_size(arch: Arch) -> tuple[str, str] | None:
-    """Returns the size that ``arch`` is if it lacks last blocks, and the first of these, or None."""
-    if arch in ARCHS.values():
-        return None
-    for name, whole in ARCHS.items():
-        if whole.widths == arch.widths and all(a <= b for a, b in zip(arch.depths, whole.depths)):
-            stage = next(i for i, (a, b) in enumerate(zip(arch.depths, whole.depths)) if a < b)
-            return name, f'stages.{stage}.{arch.depths[stage]}'
-    return None
+        raise CheckpointError(message, file=source, settings=settings, truncated=truncated)
 
 
 def _final_norm_as_output_norm(
     state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], source: str
 ) -> dict[str, Tensor]:
     if not {'norm.weight', 'norm.bias'} <= state.keys():
-        raise CheckpointError(
-            f'final_norm=True, but {source} has no norm before a classifier. Leave final_norm out.',
-            file=source,
-            final_norm=True,
-        )
+        message = f'final_norm=True, but {source} has no norm before a classifier. Leave final_norm out.'
+        raise CheckpointError(message, file=source, final_norm=True)
     if 'norm3.weight' not in wanted:
-        raise CheckpointError(
-            'final_norm=True needs the output of stage 3, which the out_indices of the backbone leave out.',
-            final_norm=True,
-        )
+        message = 'final_norm=True needs the output of stage 3, which the out_indices of the backbone leave out.'
+        raise CheckpointError(message, final_norm=True)
     return {'norm3.weight': state['norm.weight'], 'norm3.bias': state['norm.bias']}

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping
 from torch import Tensor, nn
 
 from mmconvnext.backbones.convnext import ConvNeXt
+from mmconvnext.checkpoints.check_tensors import check_tensors
 from mmconvnext.checkpoints.errors import CheckpointError, count_and_list
 from mmconvnext.checkpoints.fit_backbone import fit_backbone
 from mmconvnext.checkpoints.load_plan import LoadPlan
 from mmconvnext.checkpoints.recognise import Found, prefixes_of, recognise
-from mmconvnext.checkpoints.tensor_check import check_tensors
 
 # Tensors that files may hold and models do not: copies by MMCV 1's EMA hook, and the images' mean and standard
 # deviation, which the config gives
@@ -45,11 +45,8 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
         found = _recognise_backbone(f'{path}.', rest, source)
         part = fit_backbone(module, found, stem_policy='refuse' if strict else 'repeat')
         if strict and part.fresh:
-            raise CheckpointError(
-                f'{source} lacks {count_and_list(part.fresh)} of {path}, the norms of its outputs.',
-                file=source,
-                missing=part.fresh,
-            )
+            message = f'{source} lacks {count_and_list(part.fresh)} of {path}, the norms of its outputs.'
+            raise CheckpointError(message, file=source, missing=part.fresh)
         plan.state |= {f'{path}.{name}': tensor for name, tensor in part.state.items()}
         plan.fresh += [f'{path}.{name}' for name in part.fresh]
         plan.notes += part.notes
@@ -76,22 +73,20 @@ def _prefix_of_model(names: Iterable[str], path: str, source: str) -> str:
     prefixes = prefixes_of(names)
     roots = [p.removesuffix(f'{path}.') for p in prefixes if f'.{p}'.endswith(f'.{path}.')]
     if len(roots) > 1 and '' not in roots:
-        raise CheckpointError(
+        message = (
             f'{source} holds {len(roots)} models, under {" and ".join(roots)}. Extract one of them first: '
-            f'tools/convert_checkpoint.py {source} NEW.pth --to mmconvnext --prefix {roots[0]}{path}',
-            file=source,
-            prefixes=roots,
+            f'tools/convert_checkpoint.py {source} NEW.pth --to mmconvnext --prefix {roots[0]}{path}'
         )
+        raise CheckpointError(message, file=source, prefixes=roots)
     return roots[0] if len(roots) == 1 else ''
 
 
 def _recognise_backbone(prefix: str, tensors: Mapping[str, Tensor], source: str) -> Found:
     if not any(name.startswith(prefix) for name in tensors):
         found = recognise(tensors, source)
-        raise CheckpointError(
+        message = (
             f'{source} is {found.dialect.label} {found.network} alone, with nothing under {prefix}, and no detector or '
-            f'segmentor. To start the backbone from it, use tools/train.py --pretrained {source}.',
-            file=source,
-            prefix=prefix,
+            f'segmentor. To start the backbone from it, use tools/train.py --pretrained {source}.'
         )
+        raise CheckpointError(message, file=source, prefix=prefix)
     return recognise(tensors, source, prefix)

@@ -25,32 +25,24 @@ def download_from_hub(name: str) -> Path:
         CheckpointError: If there are no weights, access is restricted, or huggingface_hub is not installed.
     """
     try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import (
-            EntryNotFoundError,
-            HfHubHTTPError,
-            HFValidationError,
-            LocalEntryNotFoundError,
-        )
+        from huggingface_hub import errors, hf_hub_download
     except ImportError as error:
-        raise CheckpointError(
-            f"hf-hub:{name} needs the package huggingface_hub: pip install 'mmconvnext[hub]'.",
-            package='huggingface_hub',
-        ) from error
+        message = f"hf-hub:{name} needs the package huggingface_hub: pip install 'mmconvnext[hub]'."
+        raise CheckpointError(message, package='huggingface_hub') from error
     repository, _, revision = name.partition('@')
-    missing: list[EntryNotFoundError] = []
+    missing: list[errors.EntryNotFoundError] = []
     for file in HUB_FILES:
         try:
             path = Path(hf_hub_download(repository, file, revision=revision or None))
             for shard in shard_names(path) if is_index(path) else ():
                 hf_hub_download(repository, shard, revision=revision or None)
             return path
-        except EntryNotFoundError as error:
+        except errors.EntryNotFoundError as error:
             missing.append(error)
-        except (HfHubHTTPError, HFValidationError, OSError) as error:
+        except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(f'could not download hf-hub:{name} ({reason}).', repository=repository) from error
     reason = str(missing[-1]).splitlines()[0].rstrip('.')
-    offline = any(isinstance(error, LocalEntryNotFoundError) for error in missing)
+    offline = any(isinstance(error, errors.LocalEntryNotFoundError) for error in missing)
     lacks = 'is not in the cache, and the hub cannot be reached' if offline else f'has none of {", ".join(HUB_FILES)}'
     raise CheckpointError(f'hf-hub:{name} {lacks} ({reason}).', repository=repository, offline=offline)

@@ -1,21 +1,23 @@
 """Loads a checkpoint into a backbone, or into a whole detector or segmentor: completely or not at all."""
 
 from pathlib import Path
+from typing import Any
 
 from mmengine.logging import MMLogger
 from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import nn
 
 from mmconvnext.backbones.convnext import ConvNeXt
+from mmconvnext.checkpoints.adapt_stem import StemPolicy
 from mmconvnext.checkpoints.errors import CheckpointError
+from mmconvnext.checkpoints.find_tensors import tensors_in
 from mmconvnext.checkpoints.fit_backbone import fit_backbone
 from mmconvnext.checkpoints.fit_detector import fit_detector
 from mmconvnext.checkpoints.load_plan import LoadPlan
 from mmconvnext.checkpoints.locate import locate
 from mmconvnext.checkpoints.read_file import read_file
 from mmconvnext.checkpoints.recognise import recognise
-from mmconvnext.checkpoints.stem import StemPolicy
-from mmconvnext.checkpoints.tensors import tensors_in
 
 ALTERNATIVES = (
     "Name a local file (tools/train.py --pretrained PATH, or checkpoint of the backbone's init_cfg), or start from "
@@ -43,7 +45,7 @@ def load_pretrained(
         key: Chooses among several entries of a file, such as ``model_ema``.
         final_norm: Load the norm before the classifier into the output norm of stage 3.
         adapt_stem: How to adapt the stem to images with other channels, ``repeat``, ``zero`` or ``refuse``; see
-            :func:`~mmconvnext.checkpoints.stem.adapt_stem`.
+            :func:`~mmconvnext.checkpoints.adapt_stem.adapt_stem`.
         allow_pickle: Read files that hold Python objects. Reading them can run any code.
 
     Returns:
@@ -61,7 +63,7 @@ def load_pretrained(
     found = recognise(tensors, source, prefix)
     plan = fit_backbone(backbone, found, final_norm=final_norm, stem_policy=adapt_stem)
     plan.notes += notes
-    plan.left_out += [*found.dropped, *found.beside]
+    plan.left_out += [*found.dropped, *found.outside]
     return _load(backbone, plan, source)
 
 
@@ -87,6 +89,32 @@ def load_detector(model: nn.Module, checkpoint: str | Path, *, strict: bool = Tr
     plan = fit_detector(model, tensors, source, strict=strict)
     plan.notes += notes
     return _load(model, plan, source)
+
+
+@WEIGHT_INITIALIZERS.register_module()
+class ConvNeXtPretrained:
+    """``init_cfg`` that loads a checkpoint into a backbone: ``dict(type='ConvNeXtPretrained', checkpoint=...)``.
+
+    In a :class:`~mmconvnext.backbones.convnext.ConvNeXt`, ``type='Pretrained'`` does the same.
+
+    Args:
+        checkpoint: A path, a URL, ``hf-hub:org/name``, or a short name, such as ``convnext_tiny.in1k``.
+        map_location: Accepted because ``Pretrained`` has it. Files are always read on the CPU.
+        options: ``prefix``, ``key``, ``final_norm``, ``adapt_stem`` and ``allow_pickle`` of
+            :func:`load_pretrained`.
+    """
+
+    def __init__(self, checkpoint: str, *, map_location: Any = None, **options: Any) -> None:
+        self.checkpoint = checkpoint
+        self.options = options
+
+    def __call__(self, module: ConvNeXt) -> None:
+        """Loads the checkpoint into ``module``.
+
+        Raises:
+            CheckpointError: If the checkpoint cannot be found or read, or does not fit.
+        """
+        load_pretrained(module, self.checkpoint, **self.options)
 
 
 def unwrap(model: nn.Module) -> nn.Module:

@@ -21,18 +21,15 @@ def locate(checkpoint: str | Path) -> Path:
         CheckpointError: If there is no such checkpoint, or it cannot be downloaded.
     """
     if not isinstance(checkpoint, str | Path) or not str(checkpoint).strip():
-        raise CheckpointError(
-            f'checkpoint={checkpoint!r} does not name a checkpoint; it should be a path, a URL, or a short name.',
-            checkpoint=checkpoint,
-        )
+        message = f'checkpoint={checkpoint!r} does not name a checkpoint; it should be a path, a URL, or a short name.'
+        raise CheckpointError(message, checkpoint=checkpoint)
     name = str(checkpoint)
     weights = manifest.MANIFEST.get(name)
     if weights and weights.url is None:
         path = cache_folder() / weights.file
         if not path.is_file():
-            raise CheckpointError(
-                f'{name} is only given out on request: {weights.how_to_get}.', checkpoint=name, file=weights.file
-            )
+            message = f'{name} is only given out on request: {weights.how_to_get}.'
+            raise CheckpointError(message, checkpoint=name, file=weights.file)
         return path
     address = weights.url if weights and weights.url else name
     scheme, is_url, _ = address.partition('://')
@@ -43,12 +40,11 @@ def locate(checkpoint: str | Path) -> Path:
     if scheme.lower() == 'file' and is_url:
         address = url2pathname(urlsplit(address).path)
     elif is_url:
-        raise CheckpointError(
+        message = (
             f'{name}: {scheme}:// is not supported. Supported are http://, https://, file://, hf-hub:org/name, and the '
-            'short names that "python -m mmconvnext.checkpoints list" prints.',
-            checkpoint=name,
-            scheme=scheme,
+            'short names that "python -m mmconvnext.checkpoints list" prints.'
         )
+        raise CheckpointError(message, checkpoint=name, scheme=scheme)
     return _on_disk(Path(address).expanduser(), name)
 
 

@@ -8,7 +8,7 @@ that the authors give for the file, if they give any.
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 SERVER = 'https://dl.fbaipublicfiles.com/convnext/'
@@ -39,7 +39,7 @@ class Weights:
     file: str
     url: str | None
     licence: str
-    published: Mapping[str, float] = field(default_factory=dict)
+    published: Mapping[str, float]
 
     @property
     def how_to_get(self) -> str:
@@ -65,25 +65,10 @@ def similar(name: str) -> list[str]:
 
 
 def _on_server(
-    name: str,
-    arch: str,
-    version: int,
-    data: str,
-    side: int | None,
-    path: str,
-    published: Mapping[str, float] | None = None,
+    name: str, arch: str, version: int, data: str, side: int | None, path: str, published: Mapping[str, float]
 ) -> Weights:
-    return Weights(
-        name=name,
-        arch=arch,
-        version=version,
-        data=data,
-        side=side,
-        file=path.rsplit('/', 1)[-1],
-        url=SERVER + path,
-        licence='MIT' if version == 1 else 'CC-BY-NC 4.0',
-        published=published or {},
-    )
+    file, licence = PurePosixPath(path).name, 'MIT' if version == 1 else 'CC-BY-NC 4.0'
+    return Weights(name, arch, version, data, side, file, SERVER + path, licence, published)
 
 
 def _v1() -> Iterator[Weights]:
@@ -99,11 +84,11 @@ def _v1() -> Iterator[Weights]:
         net = f'convnext_{arch}'
         if top_1k:
             # The authors start detectors and segmentors from the first, and give the accuracy of the second
-            yield _on_server(f'{net}.in1k', arch, 1, 'ImageNet-1k', 224, f'{net}_1k_224.pth')
+            yield _on_server(f'{net}.in1k', arch, 1, 'ImageNet-1k', 224, f'{net}_1k_224.pth', {})
             yield _on_server(f'{net}.in1k_ema', arch, 1, 'ImageNet-1k', 224, f'{net}_1k_224_ema.pth', {'top-1': top_1k})
         if top_1k_384:
             yield _on_server(f'{net}.in1k_384', arch, 1, 'ImageNet-1k', 384, f'{net}_1k_384.pth', {'top-1': top_1k_384})
-        yield _on_server(f'{net}.in22k', arch, 1, 'ImageNet-22k', 224, f'{net}_22k_224.pth')
+        yield _on_server(f'{net}.in22k', arch, 1, 'ImageNet-22k', 224, f'{net}_22k_224.pth', {})
         tag, data, end = 'in22k_ft_in1k', 'ImageNet-22k, 1k', '_ema.pth' if arch == 'xlarge' else '.pth'
         yield _on_server(f'{net}.{tag}', arch, 1, data, 224, f'{net}_22k_1k_224{end}', {'top-1': top_22k})
         yield _on_server(f'{net}.{tag}_384', arch, 1, data, 384, f'{net}_22k_1k_384{end}', {'top-1': top_22k_384})
@@ -123,7 +108,8 @@ def _v2() -> Iterator[Weights]:
     }
     for arch, (top_1k, top_22k) in table.items():
         net, root = f'convnextv2_{arch}', 'convnextv2'
-        yield _on_server(f'{net}.fcmae', arch, 2, 'FCMAE on ImageNet-1k', 224, f'{root}/pt_only/{net}_1k_224_fcmae.pt')
+        file = f'{root}/pt_only/{net}_1k_224_fcmae.pt'
+        yield _on_server(f'{net}.fcmae', arch, 2, 'FCMAE on ImageNet-1k', 224, file, {})
         file = f'{root}/im1k/{net}_1k_224_ema.pt'
         yield _on_server(f'{net}.fcmae_ft_in1k', arch, 2, 'FCMAE, ImageNet-1k', 224, file, {'top-1': top_1k})
         for side, top1 in top_22k.items():
@@ -171,17 +157,9 @@ def _dinov3() -> Iterator[Weights]:
         'large': ('61fa432d', 47.8),
     }
     for arch, (digest, miou) in table.items():
-        yield Weights(
-            name=f'convnext_{arch}.dinov3_lvd1689m',
-            arch=arch,
-            version=1,
-            data='DINOv3 on LVD-1689M',
-            side=None,
-            file=f'dinov3_convnext_{arch}_pretrain_lvd1689m-{digest}.pth',
-            url=None,
-            licence='DINOv3 License',
-            published={'linear mIoU': miou},
-        )
+        name, data = f'convnext_{arch}.dinov3_lvd1689m', 'DINOv3 on LVD-1689M'
+        file, licence = f'dinov3_convnext_{arch}_pretrain_lvd1689m-{digest}.pth', 'DINOv3 License'
+        yield Weights(name, arch, 1, data, None, file, None, licence, {'linear mIoU': miou})
 
 
 MANIFEST: dict[str, Weights] = {

@@ -72,8 +72,8 @@ class Dialect:
             the one that has names for most of the tensors.
         label: The name in messages.
         names: Their pattern by this package's pattern.
-        home: The prefix of the backbone in their classifier.
-        beside: Like ``names``, for tensors outside of ``home``.
+        backbone_prefix: The prefix of the backbone in their classifier.
+        names_outside: Like ``names``, for tensors outside of ``backbone_prefix``.
         aliases: This package's pattern by a second name that files of this dialect may use.
         dropped: First parts of the names of tensors that belong neither to a backbone nor to a classifier.
         layouts: By this package's pattern, where their layout differs.
@@ -84,8 +84,8 @@ class Dialect:
     name: str
     label: str
     names: Mapping[str, str]
-    home: str = ''
-    beside: Mapping[str, str] = field(default_factory=dict)
+    backbone_prefix: str = ''
+    names_outside: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     layouts: Mapping[str, Layout] = field(default_factory=dict)
@@ -99,7 +99,7 @@ class Dialect:
 
     @cached_property
     def _outside(self) -> list[tuple[Pattern, Pattern]]:
-        return [(Pattern(ours), Pattern(theirs)) for ours, theirs in self.beside.items()]
+        return [(Pattern(ours), Pattern(theirs)) for ours, theirs in self.names_outside.items()]
 
     @cached_property
     def _dwconv(self) -> Pattern:
@@ -113,9 +113,9 @@ class Dialect:
             return None
         return name[: found.start()]
 
-    def to_ours(self, name: str, tensor: Tensor, beside: bool = False) -> tuple[str, Tensor] | None:
+    def to_ours(self, name: str, tensor: Tensor, outside: bool = False) -> tuple[str, Tensor] | None:
         """Returns this package's name and layout of their tensor, or None if the dialect has no such name."""
-        for ours, theirs in self._outside if beside else self._inside:
+        for ours, theirs in self._outside if outside else self._inside:
             values = theirs.read(name)
             if values is not None:
                 own = ours.write(values)
@@ -125,12 +125,12 @@ class Dialect:
 
     def to_theirs(self, name: str, tensor: Tensor) -> tuple[str, Tensor] | None:
         """Returns their name and layout of this package's tensor, or None if the dialect has no name for it."""
-        for rules, home in ((self._outside, ''), (self._inside, self.home)):
+        for rules, prefix in ((self._outside, ''), (self._inside, self.backbone_prefix)):
             for ours, theirs in rules:
                 values = ours.read(name)
                 if values is not None:
                     layout = self.layouts.get(ours.text)
-                    return home + theirs.write(values), layout.to_theirs(tensor) if layout else tensor
+                    return prefix + theirs.write(values), layout.to_theirs(tensor) if layout else tensor
         return None
 
 

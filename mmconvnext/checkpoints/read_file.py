@@ -12,25 +12,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from mmconvnext.checkpoints import shards
+from mmconvnext.checkpoints.check_file import check_file, damage
 from mmconvnext.checkpoints.errors import CheckpointError, UnsafeFileError
-from mmconvnext.checkpoints.file_check import check_file, damage
 
 # PyTorch reports it as a RuntimeError
 OUT_OF_MEMORY = re.compile(r"not enough memory|can't allocate memory|out of memory|Cannot allocate memory")
 
-# What torch.load raises for damaged files and foreign pickles
-UNREADABLE = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
+# What torch.load raises for foreign pickles, and for these and damaged files
+FOREIGN = (AttributeError, ImportError, LookupError, TypeError, ValueError)
+UNREADABLE = (*FOREIGN, pickle.UnpicklingError, RuntimeError, EOFError, AssertionError, struct.error)
 
 
 def read_file(path: Path, allow_pickle: bool = False) -> Any:
@@ -70,25 +60,23 @@ def _read_one(path: Path, allow_pickle: bool) -> Any:
     except MemoryError as error:
         raise _too_large(path) from error
     except UNREADABLE as error:
-        message = str(error) or type(error).__name__
-        if OUT_OF_MEMORY.search(message):
+        text = str(error) or type(error).__name__
+        if OUT_OF_MEMORY.search(text):
             raise _too_large(path) from error
-        if unsafe := re.search(r'Unsupported global: GLOBAL (\S+)', message):
-            raise UnsafeFileError(
+        if unsafe := re.search(r'Unsupported global: GLOBAL (\S+)', text):
+            message = (
                 f'{path} holds a Python object, {unsafe[1]}. Such a file can run any code as it is read, so it was not '
                 'read. If you trust its author, set allow_pickle=True in the init_cfg, or convert it with '
-                'tools/convert_checkpoint.py --allow-pickle, which writes a file of tensors only.',
-                file=path,
-                object=unsafe[1],
-            ) from error
-        if 'TorchScript' in message:
-            raise CheckpointError(
+                'tools/convert_checkpoint.py --allow-pickle, which writes a file of tensors only.'
+            )
+            raise UnsafeFileError(message, file=path, object=unsafe[1]) from error
+        if 'TorchScript' in text:
+            message = (
                 f'{path} is a TorchScript program, not a checkpoint. Save the state_dict() of what torch.jit.load '
-                'returns.',
-                file=path,
-                found='a TorchScript program',
-            ) from error
-        reason = message.partition('WeightsUnpickler error:')[2].strip() or message
+                'returns.'
+            )
+            raise CheckpointError(message, file=path, found='a TorchScript program') from error
+        reason = text.partition('WeightsUnpickler error:')[2].strip() or text
         raise damage(path, f'PyTorch cannot read it: {reason.splitlines()[0][:120]}') from error
 
 

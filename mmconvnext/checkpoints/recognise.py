@@ -33,7 +33,7 @@ class Found:
         prefix: What precedes each of these names, such as ``backbone.``.
         state: Its tensors under this package's names: the backbone, ``norm`` before the classifier, and ``head``.
         dropped: Names of tensors under the prefix that belong neither to the backbone nor to the classifier.
-        beside: Tensors outside the prefix, under the file's names: the rest of a detector, a text encoder, a decoder.
+        outside: Tensors outside the prefix, under the file's names: the rest of a detector, a text encoder, a decoder.
     """
 
     source: str
@@ -41,7 +41,7 @@ class Found:
     prefix: str
     state: dict[str, Tensor] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
-    beside: dict[str, Tensor] = field(default_factory=dict)
+    outside: dict[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def network(self) -> Network:
@@ -75,30 +75,26 @@ def recognise(tensors: Mapping[str, Tensor], source: str, prefix: str | None = N
     if not prefixes:
         raise _no_convnext(tensors, source)
     if prefix is None and len(prefixes) > 1:
-        raise CheckpointError(
+        message = (
             f'{source} holds {len(prefixes)} ConvNeXts, under {" and ".join(prefixes)}. Choose one with prefix=..., '
-            f'such as prefix={prefixes[0]!r}.',
-            file=source,
-            prefixes=prefixes,
+            f'such as prefix={prefixes[0]!r}.'
         )
+        raise CheckpointError(message, file=source, prefixes=prefixes)
     wanted = prefixes[0] if prefix is None else prefix if prefix.endswith('.') or not prefix else f'{prefix}.'
     if wanted not in prefixes:
-        raise CheckpointError(
-            f'{source} has no ConvNeXt under prefix={wanted!r}; it has one under {", ".join(map(repr, prefixes))}.',
-            file=source,
-            prefix=wanted,
-            prefixes=prefixes,
+        message = (
+            f'{source} has no ConvNeXt under prefix={wanted!r}; it has one under {", ".join(map(repr, prefixes))}.'
         )
+        raise CheckpointError(message, file=source, prefix=wanted, prefixes=prefixes)
 
     readings = [_read(tensors, dialect, wanted, source) for dialect in DIALECTS if (dialect, wanted) in places]
-    found, unknown = max(readings, key=lambda r: (-len(r[1]), len(r[0].state), _at_home(r[0])))
+    found, unknown = max(readings, key=lambda r: (-len(r[1]), len(r[0].state), _has_own_prefix(r[0])))
     if unknown:
-        raise CheckpointError(
+        message = (
             f'{source} has the names of {found.dialect.label}, but also {count_and_list(unknown)}, which no ConvNeXt '
-            'has there. It is a variant that this package does not build, or the file is damaged.',
-            file=source,
-            unknown=unknown,
+            'has there. It is a variant that this package does not build, or the file is damaged.'
         )
+        raise CheckpointError(message, file=source, unknown=unknown)
     _check_for_holes(found)
     return found
 
@@ -117,35 +113,31 @@ def _check_for_holes(found: Found) -> None:
     blocks = {(int(m[1]), int(m[2])) for name in found.state if (m := re.match(r'stages\.(\d+)\.(\d+)\.', name))}
     before = {(i, n) for i, j in blocks for n in range(j)} | {(n, 0) for i, _ in blocks for n in range(i)}
     if missing := [f'stages.{i}.{j}' for i, j in sorted(before - blocks)]:
-        raise CheckpointError(
+        message = (
             f'{found.source} is incomplete: all of {", ".join(missing[:3])}{", ..." if len(missing) > 3 else ""} is '
-            "missing (in this package's names), and later blocks are there.",
-            file=found.source,
-            missing=missing,
+            "missing (in this package's names), and later blocks are there."
         )
+        raise CheckpointError(message, file=found.source, missing=missing)
 
 
 def _read(tensors: Mapping[str, Tensor], dialect: Dialect, prefix: str, source: str) -> tuple[Found, list[str]]:
     """Reads the tensors as ``dialect``; also returns the names under ``prefix`` that it does not have."""
     found, unknown = Found(source, dialect, prefix), []
-    root = prefix.removesuffix(dialect.home) if dialect.home else prefix
+    root = prefix.removesuffix(dialect.backbone_prefix) if dialect.backbone_prefix else prefix
     for name, tensor in tensors.items():
         inside = name.startswith(prefix)
         own = None
         if inside:
             own = dialect.to_ours(name.removeprefix(prefix), tensor)
         elif name.startswith(root):
-            own = dialect.to_ours(name.removeprefix(root), tensor, beside=True)
+            own = dialect.to_ours(name.removeprefix(root), tensor, outside=True)
         if own is not None:
             if own[0] in found.state and not torch.equal(found.state[own[0]], own[1]):
-                raise CheckpointError(
-                    f'{source} holds {own[0]} twice, the second time as {name}, with other values.',
-                    file=source,
-                    tensor=name,
-                )
+                message = f'{source} holds {own[0]} twice, the second time as {name}, with other values.'
+                raise CheckpointError(message, file=source, tensor=name)
             found.state[own[0]] = own[1]
         elif not inside:
-            found.beside[name] = tensor
+            found.outside[name] = tensor
         elif any(f'{name.removeprefix(prefix)}.'.startswith(f'{part}.') for part in dialect.dropped):
             found.dropped.append(name)
         else:
@@ -153,8 +145,9 @@ def _read(tensors: Mapping[str, Tensor], dialect: Dialect, prefix: str, source: 
     return found, unknown
 
 
-def _at_home(found: Found) -> bool:
-    return bool(found.dialect.home) and found.prefix.endswith(found.dialect.home)
+def _has_own_prefix(found: Found) -> bool:
+    """Whether the network is under the prefix that its dialect gives it."""
+    return bool(found.dialect.backbone_prefix) and found.prefix.endswith(found.dialect.backbone_prefix)
 
 
 def _no_convnext(tensors: Mapping[str, Tensor], source: str) -> CheckpointError:

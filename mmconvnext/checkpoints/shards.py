@@ -26,13 +26,10 @@ def refuse_single_shard(path: Path) -> None:
         return
     index = path.with_name(f'{found[1]}{found[4]}{INDEX_SUFFIX}')
     where = '' if index.is_file() else ', which should be beside them but is missing'
-    raise CheckpointError(
-        f'{path} is shard {int(found[2])} of {int(found[3])} of a model. Give the index of all shards, {index}{where}.',
-        file=path,
-        shard=int(found[2]),
-        shards=int(found[3]),
-        index=index,
+    message = (
+        f'{path} is shard {int(found[2])} of {int(found[3])} of a model. Give the index of all shards, {index}{where}.'
     )
+    raise CheckpointError(message, file=path, shard=int(found[2]), shards=int(found[3]), index=index)
 
 
 def shard_names(path: Path) -> list[str]:
@@ -45,17 +42,12 @@ def shard_names(path: Path) -> list[str]:
         content = json.loads(path.read_text(encoding='utf-8'))
         names = sorted(set(content['weight_map'].values()))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            f"{path} is not the index of a sharded model, which is a JSON object with 'weight_map' ({error}).",
-            file=path,
-        ) from error
+        message = f"{path} is not the index of a sharded model, which is a JSON object with 'weight_map' ({error})."
+        raise CheckpointError(message, file=path) from error
     outside = [name for name in names if not isinstance(name, str) or Path(name).name != name or not name]
     if outside or not names:
-        raise CheckpointError(
-            f'{path} lists {outside[:1] or "no file"}; shards must be in the folder of their index.',
-            file=path,
-            outside=outside,
-        )
+        message = f'{path} lists {outside[:1] or "no file"}; shards must be in the folder of their index.'
+        raise CheckpointError(message, file=path, outside=outside)
     return names
 
 
@@ -68,9 +60,6 @@ def read_index(path: Path) -> list[Path]:
     files = [path.with_name(name) for name in shard_names(path)]
     missing = [file.name for file in files if not file.is_file()]
     if missing:
-        raise CheckpointError(
-            f'{path} lists {len(files)} shards, and {len(missing)} of them are missing: {", ".join(missing[:3])}.',
-            file=path,
-            missing=missing,
-        )
+        message = f'{path} lists {len(files)} shards, and {len(missing)} of them are missing: {", ".join(missing[:3])}.'
+        raise CheckpointError(message, file=path, missing=missing)
     return files

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from mmconvnext.checkpoints.check_file import check_file
 from mmconvnext.checkpoints.errors import CheckpointError
-from mmconvnext.checkpoints.file_check import check_file
 from mmconvnext.errors import UserError
 
 NUMBERED = re.compile(r'(?:epoch|iter)_(\d+)\.pth')  # the names of MMEngine's checkpoints

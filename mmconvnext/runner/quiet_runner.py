@@ -9,11 +9,11 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
 
 from mmconvnext.checkpoints.errors import CheckpointError
+from mmconvnext.checkpoints.find_tensors import tensors_in
 from mmconvnext.checkpoints.fit_detector import fit_detector
 from mmconvnext.checkpoints.load import unwrap
 from mmconvnext.checkpoints.locate import locate
 from mmconvnext.checkpoints.read_file import read_file
-from mmconvnext.checkpoints.tensors import tensors_in
 from mmconvnext.config.processes import on_first
 from mmconvnext.errors import UserError, explain_refusals
 from mmconvnext.runner.console import LISTINGS, hide_pycocotools, only_to_file

@@ -112,7 +112,7 @@ def test_what_would_be_read_as_something_else_is_not_written(toy):
 @pytest.mark.parametrize('target', ['mmconvnext', 'timm'])
 def test_a_stage_without_width_is_damage(network, target):
     state = {n: t[:0] if n.startswith('stages.1.') else t for n, t in network.items()}
-    with pytest.raises(CheckpointError, match='damaged') as error:
+    with pytest.raises(CheckpointError) as error:
         convert(state, target, 'net.pth')
     assert error.value.facts['file'] == 'net.pth'
 

@@ -187,7 +187,7 @@ def test_a_damaged_file_in_the_cache_can_be_fetched_again(server, weights, toy):
     server.files['/net.pth'] = weights
     path = download(f'{server.url}/net.pth')
     path.write_bytes(weights[:-10])
-    with pytest.raises(CheckpointError, match='download') as error:
+    with pytest.raises(CheckpointError) as error:
         load_pretrained(ConvNeXt(toy), f'{server.url}/net.pth')
     assert error.value.facts['damaged']
     assert error.value.facts['file'] == path
@@ -332,6 +332,6 @@ def test_hub_without_network(monkeypatch, toy, save):
 
 def test_hub_without_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
-    with pytest.raises(CheckpointError, match=r'pip install') as error:
+    with pytest.raises(CheckpointError) as error:
         locate('hf-hub:org/name')
     assert error.value.facts['package'] == 'huggingface_hub'

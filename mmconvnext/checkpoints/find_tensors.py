@@ -11,15 +11,7 @@ from torch import Tensor, nn
 from mmconvnext.checkpoints.errors import CheckpointError
 
 # Entries in which training programs save the weights. If a file has several, the first of this list is taken
-WEIGHT_ENTRIES = (
-    'state_dict',
-    'model',
-    'model_state_dict',
-    'module',
-    'model_ema',
-    'state_dict_ema',
-    'ema_state_dict',
-)
+WEIGHT_ENTRIES = ('state_dict', 'model', 'model_state_dict', 'module', 'model_ema', 'state_dict_ema', 'ema_state_dict')
 
 # What torch.compile, activation checkpointing and FSDP insert into names
 NAME_WRAPPERS = re.compile(r'(?:^|(?<=\.))(?:_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module)\.')
@@ -80,11 +72,8 @@ def tensors_in(content: Any, source: str, key: str | None = None) -> FileTensors
     for name, tensor in tensors.items():
         short = NAME_WRAPPERS.sub('', name)
         if short in unwrapped:
-            raise CheckpointError(
-                f'{source} holds {short} twice, once under the name of a wrapper such as _orig_mod.',
-                file=source,
-                tensor=short,
-            )
+            message = f'{source} holds {short} twice, once under the name of a wrapper such as _orig_mod.'
+            raise CheckpointError(message, file=source, tensor=short)
         if name not in counters:
             unwrapped[short] = tensor
     return FileTensors(unwrapped, notes)
@@ -98,19 +87,15 @@ def _as_tensor(value: Any) -> Any:
 def _check_entries(content: Mapping[Any, Any], tensors: Mapping[Any, Any], source: str) -> None:
     """Checks that all entries are dense tensors by name."""
     if {'param_groups', 'optimizer'} & content.keys():
-        raise CheckpointError(
-            f'{source} holds the state of an optimizer and no weights; {_describe(content)}.',
-            file=source,
-            found='the state of an optimizer',
-        )
+        message = f'{source} holds the state of an optimizer and no weights; {_describe(content)}.'
+        raise CheckpointError(message, file=source, found='the state of an optimizer')
     others = [name for name, tensor in tensors.items() if not (isinstance(name, str) and isinstance(tensor, Tensor))]
     if others or not tensors:
-        raise CheckpointError(
+        message = (
             f'{source} holds no dictionary of tensors by name, neither at the top nor in an entry named '
-            f'{", ".join(WEIGHT_ENTRIES)}; {_describe(content)}. Name the entry that holds the weights with key=....',
-            file=source,
-            entries=list(content),
+            f'{", ".join(WEIGHT_ENTRIES)}; {_describe(content)}. Name the entry that holds the weights with key=....'
         )
+        raise CheckpointError(message, file=source, entries=list(content))
     for name, tensor in tensors.items():
         if tensor.layout != torch.strided or tensor.is_meta:
             kind = 'on the meta device, without values' if tensor.is_meta else f'a sparse tensor ({tensor.layout})'

@@ -25,23 +25,16 @@ def check_tensors(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], sou
     if missing or unexpected:
         faults = [f'{count_and_list(missing)} missing'] * bool(missing)
         faults += [f'{count_and_list(unexpected)} left over'] * bool(unexpected)
-        raise CheckpointError(
-            f'{source} does not fit the model: {" and ".join(faults)}.',
-            file=source,
-            missing=missing,
-            unexpected=unexpected,
-        )
+        message = f'{source} does not fit the model: {" and ".join(faults)}.'
+        raise CheckpointError(message, file=source, missing=missing, unexpected=unexpected)
     if misshapen := sorted(name for name in wanted if state[name].shape != wanted[name].shape):
         name = misshapen[0]
         theirs, ours = tuple(state[name].shape), tuple(wanted[name].shape)
-        raise CheckpointError(
+        message = (
             f'{source} does not fit the model: {count_and_list(misshapen)} of other shapes; {name} is {theirs} there '
-            f'and {ours} here.',
-            file=source,
-            misshapen=misshapen,
-            shape=theirs,
-            expected=ours,
+            f'and {ours} here.'
         )
+        raise CheckpointError(message, file=source, misshapen=misshapen, shape=theirs, expected=ours)
     checked = {}
     for name, given in state.items():
         dtype = wanted[name].dtype
@@ -51,11 +44,9 @@ def check_tensors(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], sou
             )
         checked[name] = tensor = given.to(dtype)
         if bad := int((~torch.isfinite(tensor)).sum()):
-            raise CheckpointError(
+            message = (
                 f'{source}: {bad} of the {tensor.numel()} values of {name} are NaN or infinite as {dtype}. The '
-                'training that wrote it had diverged, or the file is damaged.',
-                file=source,
-                tensor=name,
-                count=bad,
+                'training that wrote it had diverged, or the file is damaged.'
             )
+            raise CheckpointError(message, file=source, tensor=name, count=bad)
     return checked

@@ -37,10 +37,8 @@ def adapt_stem(weight: Tensor, in_channels: int, policy: StemPolicy, source: str
         return weight[:, old] / torch.bincount(old)[old].to(weight).view(1, -1, 1, 1)
     if policy == 'zero' and in_channels > channels:
         return torch.cat([weight, weight.new_zeros(weight.shape[0], in_channels - channels, *weight.shape[2:])], 1)
-    raise CheckpointError(
+    message = (
         f'{source} is for images of {channels} channels, and the backbone has in_channels={in_channels}, which '
-        f"adapt_stem={policy!r} does not allow. Set in_channels={channels}, or adapt_stem='repeat' in the init_cfg.",
-        file=source,
-        in_channels=channels,
-        adapt_stem=policy,
+        f"adapt_stem={policy!r} does not allow. Set in_channels={channels}, or adapt_stem='repeat' in the init_cfg."
     )
+    raise CheckpointError(message, file=source, in_channels=channels, adapt_stem=policy)
