@@ -8,7 +8,7 @@ from typing import Any
 from mmconvnext.datasets.coco.file_names import find_images
 from mmconvnext.datasets.coco.mending import Mends
 from mmconvnext.datasets.coco.reading import UnreadableError, garbage_collection_paused
-from mmconvnext.datasets.coco.records import BOX, Annotation, Category, Fault, Image, Records, read_records
+from mmconvnext.datasets.coco.records import BOX, Annotation, Fault, Image, Records, read_records
 from mmconvnext.datasets.coco.references import check_references
 from mmconvnext.datasets.findings import Findings, Severity
 from mmconvnext.datasets.listing import contents, is_remote, some
@@ -143,7 +143,7 @@ def _check_use(findings: Findings, path: str, records: Records, use: CocoUse) ->
     if use.dataset is None:
         classes: set[Any] | None = {category.id for category in records.categories}
     else:
-        classes = _check_classes(findings, path, records.categories, use)
+        classes = _check_classes(findings, path, records, use)
     if classes is None or not use.needs_annotations or (not records.annotations and findings.refuses):
         return set()
     images = {image.id: image for image in records.images}
@@ -175,8 +175,9 @@ def _first_repeated(values: Sequence[Any]) -> Any:
     return next((value for index, value in enumerate(values) if value in values[:index]), None)
 
 
-def _check_classes(findings: Findings, path: str, categories: Sequence[Category], use: CocoUse) -> set[Any] | None:
+def _check_classes(findings: Findings, path: str, records: Records, use: CocoUse) -> set[Any] | None:
     """Compares categories with the classes of the dataset; returns the ids of those that are, or None."""
+    categories, mends = records.categories, records.mends
     names = [category.name for category in categories]
     classes = use.dataset.metainfo.get('classes')
 
@@ -204,13 +205,19 @@ def _check_classes(findings: Findings, path: str, categories: Sequence[Category]
         )
         findings.add('classes-unknown', Severity.REFUSES, path, what, remedy(names), count=0)
         return None
-    if in_order != list(classes):
+    if in_order != list(classes) and mends.class_order not in (None, list(classes)):
         what = (
-            f'has the classes in another order than {use.name}. MMDetection numbers them in the order of the file, so '
-            'pictures and predictions would carry wrong names'
+            f'is read with the classes in two orders, that of {use.name} and another. MMDetection numbers them in the '
+            'order of the file, so pictures and predictions would have wrong names'
         )
         findings.add('classes-order', Severity.REFUSES, path, what, remedy(in_order), count=0)
         return None
+    if in_order != list(classes):
+        mends.class_order = list(classes)
+        what = f'lists its categories in another order than {use.name}, and MMDetection numbers them as the file does'
+        findings.add(
+            'categories-order', Severity.MENDED, path, what, 'They are read in the order of the config.', count=0
+        )
     return {category.id for category in categories if category.name in classes}
 
 

@@ -146,11 +146,6 @@ def test_some_classes_are_not_in_the_file(rewrite, own_detection, complaint):
     complaint(own_detection, 'not in the file: cat\n', 'of the file: Cat, traffic light')
 
 
-def test_categories_in_another_order(rewrite, own_detection, complaint):
-    rewrite(lambda content: content['categories'].reverse())
-    complaint(own_detection, 'in another order', "dict(classes=('traffic light', 'cat'))")
-
-
 def test_names_of_categories_that_are_both_used(rewrite, own_detection, refused):
     def damage(content):
         content['categories'].append({'id': 9, 'name': 'cat'})

@@ -3,6 +3,7 @@ import os
 from pathlib import Path
 
 import pytest
+from mmengine.registry import DATASETS
 
 from mmconvnext.config.prepare import Prepared, prepare_training
 from mmconvnext.datasets.coco.mending import Mends, write_copy
@@ -104,3 +105,15 @@ def test_a_training_that_is_refused_leaves_nothing(own_coco, own_detection, rewr
     with pytest.raises(DataError):
         prepare_training(Prepared(own_detection), pretrained='none')
     assert not (own_coco / 'work').exists()
+
+
+def test_categories_are_numbered_in_the_order_of_the_config(rewrite, own_detection, mended):
+    """The advice for train and val files of different orders was right for one of them only."""
+    rewrite(lambda content: content['categories'].reverse(), VAL)
+    assert list(mended(own_detection)) == ['categories-order']
+    for loader in ('train_dataloader', 'val_dataloader'):
+        with DATASETS.switch_scope_and_registry('mmdet') as registry:
+            dataset = registry.build(own_detection[loader].dataset.to_dict() | dict(pipeline=[]))
+        dataset.full_init()
+        # The category 7 is "cat", the first class of the config, and 3 "traffic light"
+        assert dataset.cat2label == {7: 0, 3: 1}
