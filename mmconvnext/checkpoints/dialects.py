@@ -28,16 +28,12 @@ def _from_minkowski(kernel: Tensor) -> Tensor:
     return kernel.reshape(side, side, -1, kernel.shape[-1]).permute(3, 2, 1, 0)
 
 
-def _to_minkowski(weight: Tensor) -> Tensor:
-    kernel = weight.permute(3, 2, 1, 0).flatten(0, 1)  # (out, in, k, k) -> (k * k, in, out)
-    return kernel.squeeze(1)
-
-
 ROW = Layout(lambda t: t[None])  # (1, C)
 COLUMN = Layout(lambda t: t[:, None, None])  # (C, 1, 1)
 NHWC = Layout(lambda t: t[None, None, None])  # (1, 1, 1, C)
 CONV_1X1 = Layout(lambda t: t[:, :, None, None] if t.ndim == 2 else t)  # (out, in, 1, 1); a bias stays (out)
-MINKOWSKI = Layout(_to_minkowski, _from_minkowski)
+# (k * k, C) if depthwise and else (k * k, in, out)
+MINKOWSKI = Layout(lambda t: t.permute(3, 2, 1, 0).flatten(0, 1).squeeze(1), _from_minkowski)
 
 STEM = 'downsample_layers.0.{k}.{p}'
 DOWNSAMPLE = 'downsample_layers.{i}.{k}.{p}'

@@ -109,11 +109,7 @@ class ConvNeXtPretrained:
         self.options = options
 
     def __call__(self, module: ConvNeXt) -> None:
-        """Loads the checkpoint into ``module``.
-
-        Raises:
-            CheckpointError: If the checkpoint cannot be found or read, or does not fit.
-        """
+        """Loads the checkpoint into ``module``. Errors are those of :func:`load_pretrained`."""
         load_pretrained(module, self.checkpoint, **self.options)
 
 

@@ -1,13 +1,14 @@
 """From the name that a user gives a checkpoint to a file on this machine."""
 
+from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from mmconvnext.checkpoints import manifest
 from mmconvnext.checkpoints.download import cache_folder, download
 from mmconvnext.checkpoints.errors import CheckpointError
 from mmconvnext.checkpoints.hub import download_from_hub
+from mmconvnext.checkpoints.manifest import MANIFEST
 
 
 def locate(checkpoint: str | Path) -> Path:
@@ -24,7 +25,7 @@ def locate(checkpoint: str | Path) -> Path:
         message = f'checkpoint={checkpoint!r} does not name a checkpoint; it should be a path, a URL, or a short name.'
         raise CheckpointError(message, checkpoint=checkpoint)
     name = str(checkpoint)
-    weights = manifest.MANIFEST.get(name)
+    weights = MANIFEST.get(name)
     if weights and weights.url is None:
         path = cache_folder() / weights.file
         if not path.is_file():
@@ -57,7 +58,7 @@ def _on_disk(path: Path, name: str) -> Path:
     except OSError as error:  # the name is too long, or the folder may not be read
         raise CheckpointError(f'{name[:200]} cannot be looked up ({error.strerror}).', checkpoint=name) from error
     stripped = name.strip()
-    similar = [repr(stripped)] if name != stripped else manifest.similar(name)
+    similar = [repr(stripped)] if name != stripped else get_close_matches(name, MANIFEST)
     hint = f' Did you mean {" or ".join(similar)}?' if similar else ''
     shown = path if name == stripped else repr(name)
     raise CheckpointError(f'there is no checkpoint {shown}.{hint}', checkpoint=name, similar=similar)

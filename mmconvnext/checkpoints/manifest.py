@@ -6,7 +6,6 @@ arXiv 2301.00808); for DINOv3, hub/backbones.py of facebookresearch/dinov3 and t
 that the authors give for the file, if they give any.
 """
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -57,11 +56,6 @@ def find(checkpoint: str) -> Weights | None:
     if checkpoint.startswith('hf-hub:'):
         return MANIFEST.get(last.partition('@')[0])
     return MANIFEST.get(checkpoint) or _BY_FILE.get(last)
-
-
-def similar(name: str) -> list[str]:
-    """Returns short names that are spelt similarly."""
-    return difflib.get_close_matches(name, MANIFEST, n=3)
 
 
 def _on_server(

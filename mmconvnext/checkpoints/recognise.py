@@ -71,7 +71,7 @@ def recognise(tensors: Mapping[str, Tensor], source: str, prefix: str | None = N
         CheckpointError: If there is no ConvNeXt, or several, or one with tensors that this package does not know.
     """
     places = _places(tensors)
-    prefixes = prefixes_of(tensors)
+    prefixes = sorted({place for _, place in places})
     if not prefixes:
         raise _no_convnext(tensors, source)
     if prefix is None and len(prefixes) > 1:
