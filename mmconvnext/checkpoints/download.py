@@ -138,7 +138,7 @@ def _version(headers: Message) -> str:
 def _check(part: Path, name: str, url: str) -> None:
     """Checks that a download is an intact checkpoint and has the hash in its name, and removes it otherwise."""
     try:
-        if check_file(part) == 'legacy':
+        if check_file(part, on_every_rank=True) == 'legacy':  # any process may have got the lock
             with suppress(UnsafeFileError):  # the user decides about that at loading
                 read_file(part)
         if (hashed := HASH_IN_NAME.search(name)) and not (digest := _sha256(part)).startswith(hashed[1]):

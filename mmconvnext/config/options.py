@@ -1,6 +1,8 @@
 """``--cfg-options``: applied to a config once, and remembered by the paths that they set."""
 
 import copy
+import difflib
+import re
 from collections.abc import Mapping
 from types import UnionType
 from typing import Any
@@ -82,6 +84,14 @@ class Options:
         except (TypeError, KeyError, AttributeError) as error:
             raise UserError(f'--cfg-options does not fit the config: {error.args[0]}') from error
         check_forms(cfg)
+
+
+def misspelt(cfg: Config) -> dict[str, str]:
+    """Returns the top-level names of a config that nothing reads but that are close to one which is read, with that."""
+    # Configs have variables such as test_pipeline and tta_test_cfg, which are not misspelt
+    others = [name for name in cfg if name not in TOP_LEVEL and not re.match('tta_|.*_pipeline', name)]
+    close = {name: difflib.get_close_matches(name, TOP_LEVEL, n=1, cutoff=0.8) for name in others}
+    return {name: found[0] for name, found in close.items() if found}
 
 
 def check_forms(cfg: Config) -> None:

@@ -14,7 +14,7 @@ from mmconvnext.config.data_root import set_data_root
 from mmconvnext.config.metric_names import check_monitored
 from mmconvnext.config.mini_recipe import scale_down
 from mmconvnext.config.neck_and_heads import match_backbone
-from mmconvnext.config.options import Options
+from mmconvnext.config.options import Options, misspelt
 from mmconvnext.config.pretrained import check_weights, match_size, set_pretrained
 from mmconvnext.config.reading import is_segmentation, read_config
 from mmconvnext.config.resume import checkpoint_to_resume
@@ -71,7 +71,8 @@ def prepare(
         raise UserError('--mini makes its own data, so --data-root has no effect; give one of the two.')
     cfg = read_config(path)
     options = Options(cfg_options, cfg)
-    unused = [f'--cfg-options {name}: the config has no {name}, and nothing reads it' for name in options.unknown(cfg)]
+    unused = [f'the config has {name}, which nothing reads; {meant} is close' for name, meant in misspelt(cfg).items()]
+    unused += [f'--cfg-options {name}: the config has no {name}, and nothing reads it' for name in options.unknown(cfg)]
     if use_mini:
         scale_down(cfg, MINI_ROOT, options)
     elif data_root:

@@ -4,12 +4,18 @@ import codecs
 import difflib
 from pathlib import Path
 
+import yaml
 from mmengine.config import Config, ConfigDict
 from mmengine.config.utils import ConfigParsingError
 
 from mmconvnext.errors import UserError, raised_by_us
 
 PREFIX = 'mmconvnext::'  # of a config's name that is looked up among the installed ones
+# What MMEngine raises for config files of Python, YAML and JSON that it cannot read
+UNREADABLE = (
+    *(TypeError, ValueError, LookupError, NameError, AttributeError, ImportError, OSError),
+    *(ConfigParsingError, yaml.YAMLError),
+)
 INSTALLED = Path(__file__).parents[1] / '.mim' / 'configs'
 
 
@@ -24,6 +30,8 @@ def read_config(path: str | Path) -> Config:
     """
     by_name = str(path).startswith(PREFIX)
     file = INSTALLED / str(path).removeprefix(PREFIX) if by_name else Path(path).expanduser()
+    if file.is_dir():
+        raise UserError(f'{path} is a folder; give a config file in it.', config=str(path))
     if not file.is_file():
         raise UserError(
             f'there is no config file {path}.{_meant(file, by_name)} Those of this package are under configs/ and, '
@@ -41,7 +49,7 @@ def read_config(path: str | Path) -> Config:
     except SyntaxError as error:
         bom = ' Save it as UTF-8 without a byte-order mark.' if file.read_bytes().startswith(codecs.BOM_UTF8) else ''
         raise UserError(f'{path} is not Python: {error}.{bom}', config=str(path)) from error
-    except (TypeError, LookupError, NameError, AttributeError, ImportError, OSError, ConfigParsingError) as error:
+    except UNREADABLE as error:
         if raised_by_us(error):
             raise
         raise _unreadable(path, error) from error

@@ -7,7 +7,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmconvnext.config import reading
 from mmconvnext.config.backbone import find_backbone
 from mmconvnext.config.data_root import set_data_root
-from mmconvnext.config.options import DICTIONARIES, Options
+from mmconvnext.config.options import DICTIONARIES, Options, misspelt
 from mmconvnext.config.prepare import load_config
 from mmconvnext.config.pretrained import set_pretrained
 from mmconvnext.config.reading import is_segmentation, read_config
@@ -226,3 +226,30 @@ def test_interval_that_is_not_a_positive_number(detector, key, value):
 def test_an_option_that_the_config_does_not_have_is_noted(detector):
     cfg = read_config(detector)
     assert Options({'optimizer.lr': 0.01, 'model.backbone.with_cp': True}, cfg).unknown(cfg) == ['optimizer']
+
+
+def test_a_misspelt_name_of_a_config_is_noted(detector, root):
+    cfg = read_config(detector)
+    cfg.modle = dict(backbone=dict(drop_path_rate=0))
+    cfg.my_own_variable = 3
+    assert misspelt(cfg) == {'modle': 'model'}
+    for path in sorted((root / 'configs').glob('*/*_3x.py')):
+        assert misspelt(read_config(path)) == {}
+
+
+def test_config_that_is_a_folder(tmp_path):
+    """The message asked whether the same name was meant."""
+    (tmp_path / 'own.py').mkdir()
+    with pytest.raises(UserError) as error:
+        load_config(tmp_path / 'own.py')
+    assert error.value.facts == dict(config=str(tmp_path / 'own.py'))
+    assert 'mean' not in str(error.value)
+
+
+@pytest.mark.parametrize(('name', 'text'), [('own.yaml', 'model: [1'), ('own.json', '{"model": ')])
+def test_broken_yaml_and_json(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        load_config(path)
+    assert error.value.facts == dict(config=str(path))
