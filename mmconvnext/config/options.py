@@ -89,7 +89,11 @@ class Options:
 def misspelt(cfg: Config) -> dict[str, str]:
     """Returns the top-level names of a config that nothing reads but that are close to one which is read, with that."""
     # Configs have variables such as test_pipeline and tta_test_cfg, which are not misspelt
-    others = [name for name in cfg if name not in TOP_LEVEL and not re.match('tta_|.*_pipeline', name)]
+    others = [
+        name
+        for name in cfg
+        if name not in TOP_LEVEL and not re.match('tta_|.*_(pipeline|args)|(conv|norm|act)_cfg', name)
+    ]
     close = {name: difflib.get_close_matches(name, TOP_LEVEL, n=1, cutoff=0.8) for name in others}
     return {name: found[0] for name, found in close.items() if found}
 
