@@ -31,6 +31,9 @@ TOP_LEVEL = (
     *('model_wrapper_cfg', 'find_unused_parameters', 'compile', 'cfg'),
 )
 
+# Names of variables in configs, such as test_pipeline and tta_test_cfg, which are not misspelt settings
+VARIABLE = re.compile('tta_|.*_(pipeline|args)$|(conv|norm|act)_cfg$')
+
 
 class Options:
     """Settings that the user gave beside the config file.
