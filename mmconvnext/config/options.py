@@ -28,7 +28,7 @@ TOP_LEVEL = (
     *('val_evaluator', 'test_evaluator', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr', 'default_hooks'),
     *('data_preprocessor', 'load_from', 'resume', 'launcher', 'env_cfg', 'log_processor', 'log_level', 'visualizer'),
     *('vis_backends', 'default_scope', 'randomness', 'experiment_name', 'runner_type', 'tta_model', 'tta_pipeline'),
-    *('model_wrapper_cfg', 'find_unused_parameters', 'compile', 'cfg'),
+    *('model_wrapper_cfg', 'find_unused_parameters', 'compile'),
 )
 
 # Names of variables in configs, such as test_pipeline and tta_test_cfg, which are not misspelt settings

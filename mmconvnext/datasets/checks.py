@@ -99,6 +99,7 @@ def check_data(cfg: Config, loaders: Sequence[str], segmentation: bool) -> Check
                 source.name,
                 _pipeline_value(source.cfg, 'reduce_zero_label'),
                 needs_maps=not _only_formats(cfg, source) or _loads_annotations(source.cfg),
+                eight_bits=_loads_annotations(source.cfg),
                 turns=turns_by_exif(source.cfg.get('pipeline')),
             )
         elif not segmentation and _loads_like(

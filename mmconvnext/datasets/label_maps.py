@@ -41,6 +41,7 @@ def check_label_maps(
     pipeline_reduces_zero: bool | None,
     *,
     needs_maps: bool = True,
+    eight_bits: bool = True,
     turns: bool = True,
 ) -> None:
     """Checks that a segmentation dataset has images, each with a label map, and reads a sample of the label maps.
@@ -51,6 +52,7 @@ def check_label_maps(
         name: What the config calls it, such as ``train_dataloader.dataset``.
         pipeline_reduces_zero: ``reduce_zero_label`` of its pipeline's ``LoadAnnotations``; None follows the dataset.
         needs_maps: Whether there is something to learn or evaluate; a test that only writes results needs none.
+        eight_bits: Whether its label maps are read by MMSegmentation's ``LoadAnnotations``, as 8-bit numbers.
         turns: Whether the loader turns images as their EXIF orientation says.
 
     Raises:
@@ -82,6 +84,18 @@ def check_label_maps(
     images = [sample['img_path'] for sample in samples]
     maps = [sample['seg_map_path'] for sample in samples] if needs_maps else []
     _check_presence(findings, dataset, name, images, maps)
+    first, count = _numbering(dataset)
+    if maps and eight_bits and first + count > IGNORED:
+        findings.add(
+            'more-classes-than-8-bits',
+            Severity.REFUSES,
+            f'{folders["seg_map_path"]} ({name})',
+            f'has label maps of {count} classes, but MMSegmentation reads label maps as 8-bit numbers, in which '
+            f'{IGNORED} is ignored: class number {IGNORED} is not learnt, and larger numbers become those of other '
+            'classes',
+            f"Use at most {IGNORED - first} classes, or another transform than dict(type='LoadAnnotations').",
+            count=0,
+        )
     listed = dataset.ann_file or folders['img_path']
     places = [(path, None, None, os.path.basename(path)) for path in images]
     check_image_files(findings, listed, name, places, turns=turns)
@@ -277,17 +291,7 @@ def _numbering(dataset: Any) -> tuple[int, int]:
 def _check_values(findings: Findings, listed: str, dataset: Any, name: str, values: _Values, total: int) -> None:
     first, count = _numbering(dataset)
     seen = set(values.pixels) - {IGNORED}
-    if first + count > IGNORED:
-        findings.add(
-            'more-classes-than-8-bits',
-            Severity.REFUSES,
-            listed,
-            f'has {count} classes in {name}, but MMSegmentation reads label maps as 8-bit numbers, in which {IGNORED} '
-            f'is ignored: class number {IGNORED} is not learnt, and larger numbers become those of other classes',
-            f'Use at most {IGNORED - first} classes, or a loader of your own for larger numbers.',
-            count=0,
-        )
-    elif values.unknown:
+    if values.unknown:
         unknown = sorted({value for of_map in values.unknown.values() for value in of_map})
         said = [f'{value} ({values.pixels[value]} pixels)' for value in unknown]
         hint = ''

@@ -21,16 +21,6 @@ def _somewhere(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def detector(root):
-    return str(root / 'configs/detection/mask_rcnn_convnext_t_3x.py')
-
-
-@pytest.fixture
-def segmentor(root):
-    return str(root / 'configs/segmentation/upernet_convnext_t_160k.py')
-
-
-@pytest.fixture
 def checkpoint(tmp_path):
     path = tmp_path / 'epoch_1.pth'
     torch.save({'state_dict': {}}, path)

@@ -1,3 +1,4 @@
+import inspect
 from pathlib import Path
 
 import pytest
@@ -7,21 +8,11 @@ from mmengine.registry import MODELS, init_default_scope
 from mmconvnext.config import reading
 from mmconvnext.config.backbone import find_backbone
 from mmconvnext.config.data_root import set_data_root
-from mmconvnext.config.options import DICTIONARIES, Options, misspelt
+from mmconvnext.config.options import DICTIONARIES, TOP_LEVEL, Options, misspelt
 from mmconvnext.config.prepare import load_config
 from mmconvnext.config.pretrained import set_pretrained
 from mmconvnext.config.reading import is_segmentation, read_config
 from mmconvnext.errors import UserError
-
-
-@pytest.fixture
-def detector(root):
-    return str(root / 'configs/detection/mask_rcnn_convnext_t_3x.py')
-
-
-@pytest.fixture
-def segmentor(root):
-    return str(root / 'configs/segmentation/upernet_convnext_t_160k.py')
 
 
 def test_widths_follow_the_arch(detector, segmentor):
@@ -253,3 +244,9 @@ def test_broken_yaml_and_json(tmp_path, name, text):
     with pytest.raises(UserError) as error:
         load_config(path)
     assert error.value.facts == dict(config=str(path))
+
+
+def test_every_setting_of_mmengines_runner_is_known():
+    from mmengine.runner import Runner
+
+    assert set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} <= set(TOP_LEVEL)

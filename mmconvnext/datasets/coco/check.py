@@ -109,7 +109,7 @@ def check_coco(findings: Findings, path: str, uses: Sequence[CocoUse]) -> Checke
         # The same findings of a second dataset that reads the file must not be added to those of the first
         label = path if path not in labels else f'{path} ({use.name})'
         labels.add(label)
-        unsound_masks |= _check_use(findings, label, records, use)
+        unsound_masks |= _check_use(findings, label, records, use, uses)
         if use.dataset is not None and not is_remote(_prefix(use), use.dataset.backend_args):
             images[use.name] = _check_images(findings, label, records, use)
     _add_faults(findings, path, records, (f for f in records.mask_faults if f.place in unsound_masks))
@@ -138,12 +138,12 @@ def _check_crowd_field(findings: Findings, path: str, records: Records, *, evalu
     )
 
 
-def _check_use(findings: Findings, path: str, records: Records, use: CocoUse) -> set[int]:
+def _check_use(findings: Findings, path: str, records: Records, use: CocoUse, uses: Sequence[CocoUse]) -> set[int]:
     """Checks what a dataset makes of the records; returns which annotations' masks are unsound and read."""
     if use.dataset is None:
         classes: set[Any] | None = {category.id for category in records.categories}
     else:
-        classes = _check_classes(findings, path, records, use)
+        classes = _check_classes(findings, path, records, use, uses)
     if classes is None or not use.needs_annotations or (not records.annotations and findings.refuses):
         return set()
     images = {image.id: image for image in records.images}
@@ -175,9 +175,11 @@ def _first_repeated(values: Sequence[Any]) -> Any:
     return next((value for index, value in enumerate(values) if value in values[:index]), None)
 
 
-def _check_classes(findings: Findings, path: str, records: Records, use: CocoUse) -> set[Any] | None:
+def _check_classes(
+    findings: Findings, path: str, records: Records, use: CocoUse, uses: Sequence[CocoUse]
+) -> set[Any] | None:
     """Compares categories with the classes of the dataset; returns the ids of those that are, or None."""
-    categories, mends = records.categories, records.mends
+    categories = records.categories
     names = [category.name for category in categories]
     classes = use.dataset.metainfo.get('classes')
 
@@ -205,20 +207,28 @@ def _check_classes(findings: Findings, path: str, records: Records, use: CocoUse
         )
         findings.add('classes-unknown', Severity.REFUSES, path, what, remedy(names), count=0)
         return None
-    if in_order != list(classes) and mends.class_order not in (None, list(classes)):
-        what = (
-            f'is read with the classes in two orders, that of {use.name} and another. MMDetection numbers them in the '
-            'order of the file, so pictures and predictions would have wrong names'
-        )
-        findings.add('classes-order', Severity.REFUSES, path, what, remedy(in_order), count=0)
-        return None
     if in_order != list(classes):
-        mends.class_order = list(classes)
+        order = [*classes, *(name for name in names if name not in classes)]
+        others = [other.name for other in uses if not _keeps_classes_in_order(order, other)]
+        if others:
+            what = (
+                f'is read with the classes in different orders by {use.name} and {some(others)}. MMDetection numbers '
+                'them in the order of the file, so pictures and predictions would have wrong names'
+            )
+            findings.add('classes-order', Severity.REFUSES, path, what, remedy(in_order), count=0)
+            return None
+        records.mends.class_order = order
         what = f'lists its categories in another order than {use.name}, and MMDetection numbers them as the file does'
         findings.add(
             'categories-order', Severity.MENDED, path, what, 'They are read in the order of the config.', count=0
         )
     return {category.id for category in categories if category.name in classes}
+
+
+def _keeps_classes_in_order(order: Sequence[str], use: CocoUse) -> bool:
+    """Whether a file with its categories in this order numbers the classes of a dataset as its config does."""
+    classes = use.dataset.metainfo.get('classes') if use.dataset is not None else None
+    return classes is None or [name for name in order if name in classes] == [n for n in classes if n in order]
 
 
 def _kept(

@@ -23,7 +23,7 @@ class Mends:
         crowd: Whether annotations without ``iscrowd`` get 0.
         whole_numbers: Whether sizes such as 96.0 become 96.
         short_parts: Whether polygons of less than three points go, where an annotation has others.
-        class_order: Names of categories in the order in which they come first, or None to keep the order.
+        class_order: Names of all categories in the order in which they are to come, or None to keep their order.
     """
 
     encoding: str | None = None
@@ -48,9 +48,8 @@ class Mends:
                 image.update(height=int(image['height']), width=int(image['width']))
         for key, indices in self.left_out.items():
             content[key] = [record for index, record in enumerate(content[key]) if index not in indices]
-        if self.class_order is not None:
-            rank = {name: index for index, name in enumerate(self.class_order)}
-            content['categories'].sort(key=lambda category: rank.get(category['name'], len(rank)))
+        if (order := self.class_order) is not None:
+            content['categories'].sort(key=lambda category: order.index(category['name']))
         for number, annotation in enumerate(content.get('annotations') or (), 1):
             if self.renumber:
                 annotation['id'] = number

@@ -146,6 +146,15 @@ def test_some_classes_are_not_in_the_file(rewrite, own_detection, complaint):
     complaint(own_detection, 'not in the file: cat\n', 'of the file: Cat, traffic light')
 
 
+@pytest.mark.parametrize('first', [('cat', 'traffic light'), ('traffic light', 'cat')])
+def test_one_file_that_is_read_with_the_classes_in_two_orders(own_detection, refused, first):
+    """A copy in the order of the one would number the classes of the other wrongly, whichever is checked first."""
+    node = own_detection.train_dataloader.dataset
+    nodes = [node.to_dict() | dict(metainfo=dict(classes=classes)) for classes in (first, first[::-1])]
+    own_detection.train_dataloader.dataset = dict(type='ConcatDataset', datasets=nodes)
+    refused(own_detection, 'classes-order')
+
+
 def test_names_of_categories_that_are_both_used(rewrite, own_detection, refused):
     def damage(content):
         content['categories'].append({'id': 9, 'name': 'cat'})
