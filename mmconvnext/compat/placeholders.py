@@ -36,7 +36,7 @@ def mend_placeholders() -> list[str]:
 
 
 def _placeholders(module: ModuleType) -> Iterator[str]:
-    """Names of what a module defined itself for want of an operator: by the sentence that it raises with."""
+    """Names of the placeholders that a module defined, found by the sentence that they raise."""
     for name, value in vars(module).items():
         if getattr(value, '__module__', None) == module.__name__:
             function = vars(value).get('__init__') if isinstance(value, type) else value

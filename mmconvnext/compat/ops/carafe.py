@@ -1,4 +1,4 @@
-"""Upsampling with a kernel for each pixel, called as ``mmcv/ops/carafe.py`` calls the compiled ones.
+"""Upsampling with a kernel for each pixel, with the arguments of mmcv's compiled operators.
 
 mmcv has two operators of one definition, which differ in what memory they are given: ``carafe`` and ``carafe_naive``.
 """
@@ -28,9 +28,9 @@ def carafe_forward(
     Args:
         features: (n, c, h, w), of any floating dtype.
         masks: (n, group_size * kernel_size * kernel_size, h * s, w * s), the kernels, rows after groups.
-        rfeatures: (n, c, h, w), overwritten with the features, of which the backward pass gets nothing else.
-        routput: Memory of the compiled one, unused.
-        rmasks: Memory of the compiled one, unused.
+        rfeatures: (n, c, h, w), overwritten with the features, for the backward pass.
+        routput: Scratch, unused.
+        rmasks: Scratch, unused.
         output: (n, c, h * s, w * s), overwritten.
         kernel_size: Side of the window, odd.
         group_size: Groups of channels, each with a kernel of its own.
@@ -57,7 +57,7 @@ def carafe_backward(
     """Write the gradient of the features into ``bottom_grad`` and that of the kernels into ``mask_grad``.
 
     ``top_grad`` is the gradient of the output; ``rfeatures`` is as :func:`carafe_forward` left it. The other four
-    are memory of the compiled one and unused; all else is as there.
+    are scratch memory, unused. The other arguments are those of :func:`carafe_forward`.
     """
     carafe_naive_backward(top_grad, rfeatures, masks, bottom_grad, mask_grad, kernel_size, group_size, scale_factor)
 
@@ -66,7 +66,7 @@ def carafe_naive_forward(
     features: Tensor, masks: Tensor, output: Tensor, kernel_size: int, group_size: int, scale_factor: int
 ) -> None:
     """Write into ``output`` what :func:`carafe_forward` does, from the same features and masks."""
-    dtype = torch.promote_types(features.dtype, torch.float32)  # a window has many summands
+    dtype = torch.promote_types(features.dtype, torch.float32)  # sums of many terms
     kernels = _split_masks(masks, kernel_size, group_size, scale_factor)
     padded = F.pad(features, [kernel_size // 2] * 4).unflatten(1, (group_size, -1))
     split = _split_pixels(output, group_size, scale_factor)
@@ -100,7 +100,7 @@ def carafe_naive_backward(
         lower = F.avg_pool2d(spread, scale_factor, divisor_override=1)
         padded_grad[..., rows, columns] += lower.unflatten(1, (group_size, -1))
         kernels_grad[:, :, tap] = (upper * padded[..., rows, None, columns, None]).sum(2).to(mask_grad.dtype)
-    bottom_grad.copy_(F.pad(padded_grad.flatten(1, 2), [-(kernel_size // 2)] * 4))  # less than 0 cuts off
+    bottom_grad.copy_(F.pad(padded_grad.flatten(1, 2), [-(kernel_size // 2)] * 4))  # negative padding crops
 
 
 def _taps(kernel_size: int, features: Tensor) -> Iterator[tuple[int, slice, slice]]:

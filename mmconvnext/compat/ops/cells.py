@@ -1,4 +1,4 @@
-"""What the poolings of RoIs in plain PyTorch share: cells of one size at a time, and bilinear samples."""
+"""What RoI pooling operators in plain PyTorch share: cells of one size at a time, and bilinear samples."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -6,19 +6,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-MOST_VALUES = 2**24  # in one tensor of a channel's pixels or samples
+MOST_VALUES = 2**24  # of one tensor
 
 
 def by_size(heights: Tensor, widths: Tensor, channels: int) -> Iterator[tuple[Tensor, int, int]]:
-    """Go through cells of the same number of points together, as many as a tensor of all their values should hold.
+    """Yield the cells that have the same number of points together, split so that no tensor has too many values.
 
     Args:
         heights: Rows of points in each cell, (n,) integers.
         widths: Columns of points in each cell, (n,) integers.
-        channels: Values of a point.
+        channels: How many values a point has.
 
     Yields:
-        The cells as indices, (k,), their height and their width, both above 0. A cell without points is left out.
+        The (k,) indices of the cells, their rows and their columns of points. Cells without points are left out.
     """
     sizes, which = torch.stack([heights, widths], 1).unique(dim=0, return_inverse=True)
     members = which.argsort(stable=True).split(which.bincount(minlength=len(sizes)).tolist())
@@ -28,19 +28,19 @@ def by_size(heights: Tensor, widths: Tensor, channels: int) -> Iterator[tuple[Te
                 yield part, height, width
 
 
-def samples_of(steps: Tensor, sampling_ratio: int, number: Tensor) -> Tensor:
+def samples_of(steps: Tensor, sampling_ratio: int, finite: Tensor) -> Tensor:
     """How many samples RoIAlign takes along each side of a cell, (n, 2) integers.
 
     Args:
         steps: The sides of each RoI's cells in pixels of the maps, (n, 2).
-        sampling_ratio: That many; or 0: one a pixel, rounded up, which may leave none.
-        number: Whether the RoI is one of numbers, (n,); another has no samples.
+        sampling_ratio: The number of samples; 0 takes one for each pixel, rounded up, which may be none.
+        finite: (n,), whether all corners of a RoI are finite. Others have no samples.
     """
     if sampling_ratio > 0:
         counts = torch.full_like(steps, sampling_ratio)
     else:
         counts = steps.float().ceil()  # in single precision whatever the dtype, as in mmcv
-    return counts.where(number[:, None], 0).clamp(min=0).long()
+    return counts.where(finite[:, None], 0).clamp(min=0).long()
 
 
 def pixels_of(maps: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def pixels_of(maps: Tensor) -> Tensor:
 class Corners(NamedTuple):
     """The four pixels that a bilinear sample lies between.
 
-    Beyond the centres of the border's pixels a map goes on for a pixel with their values, and then there is 0.
+    Up to a pixel outside of the border's pixel centres, a sample has the value of the border. Further out it is 0.
 
     Args:
         low_y: Row of the upper two, integers in the shape of the samples.
@@ -60,7 +60,7 @@ class Corners(NamedTuple):
         high_x: Column of the right two; that of the left in the last column.
         part_y: Weight of the lower two, 1 less that of the upper.
         part_x: Weight of the right two, 1 less that of the left.
-        inside: Whether there is anything but 0.
+        inside: Whether the sample is at most a pixel outside, so that it is not 0.
     """
 
     low_y: Tensor
@@ -81,7 +81,7 @@ class Corners(NamedTuple):
         return cls(low_y, low_x, high_y, high_x, y - low_y, x - low_x, inside)
 
     def each(self, image: Tensor, height: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Go through upper left, upper right, lower left and lower right.
+        """Yield the upper left, upper right, lower left and lower right pixels.
 
         Args:
             image: Index of the samples' maps, integers that broadcast with the samples.
@@ -89,14 +89,14 @@ class Corners(NamedTuple):
             width: Of the maps.
 
         Yields:
-            Index into :func:`pixels_of` the maps, and weight, both in the shape of the samples.
+            Indices into the result of :func:`pixels_of`, and weights, both in the shape of the samples.
         """
         for row, down in ((self.low_y, 1 - self.part_y), (self.high_y, self.part_y)):
             for column, across in ((self.low_x, 1 - self.part_x), (self.high_x, self.part_x)):
                 yield (image * height + row) * width + column, down * across * self.inside
 
     def sample(self, pixels: Tensor, image: Tensor, height: int, width: int) -> Tensor:
-        """Returns the samples' values, in their shape and then c; the rest is as in :meth:`each`.
+        """Returns the values of the samples: their shape, then c.
 
         Args:
             pixels: As :func:`pixels_of` returns them.
@@ -107,5 +107,5 @@ class Corners(NamedTuple):
         value = pixels.new_zeros(())
         for pixel, weight in self.each(image, height, width):
             value = value + pixels[pixel] * weight[..., None]
-        # A weight of 0 does not make 0 of a pixel that is no number
+        # A weight of 0 does not make 0 of a NaN
         return value.where(self.inside[..., None], 0)

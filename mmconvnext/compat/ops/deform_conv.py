@@ -1,4 +1,4 @@
-"""Deformable convolution, called as ``mmcv/ops/deform_conv.py`` calls the compiled one."""
+"""Deformable convolution, with the arguments of mmcv's compiled operator in ``mmcv/ops/deform_conv.py``."""
 # ruff: noqa: N803, N806  mmcv passes arguments by these names
 
 import weakref
@@ -8,10 +8,10 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from mmconvnext.compat.ops import deformable
 
-# mmcv asks for the gradients in two calls, and torchvision computes them all in either. The second call finds here
-# what the first has left, by the scratch tensor that one layer's forward pass hands to both: with the gradient of
-# the output it belongs to, the gradient of the weight.
-_left_over = WeakTensorKeyDictionary()
+# mmcv asks for the gradients in two calls, but torchvision computes all of them at once. So the first call keeps the
+# gradient of the weight for the second. The key is the scratch tensor that mmcv hands to both calls of a layer; the
+# value also has the gradient of the output, by which the second call knows that the entry belongs to it.
+_weight_gradients = WeakTensorKeyDictionary()
 
 
 def deform_conv_forward(
@@ -33,7 +33,7 @@ def deform_conv_forward(
     deformable_group: int,
     im2col_step: int,
 ) -> None:
-    """Convolve with each tap moved by an offset of its own (Dai et al., ICCV 2017).
+    """Convolve; each tap is moved by its own offset (Dai et al., ICCV 2017).
 
     Args:
         input: (b, c, h, w), of any floating dtype.
@@ -48,14 +48,14 @@ def deform_conv_forward(
         dH: Stride along y.
         padW: Zeros on the left, and on the right.
         padH: Zeros above, and below.
-        dilationW: From a tap to the next along x.
-        dilationH: From a tap to the next along y.
-        group: How many parts the channels are convolved in.
-        deformable_group: How many parts of the input's channels have offsets of their own.
-        im2col_step: How the compiled one splits the batch, unused.
+        dilationW: Dilation along x.
+        dilationH: Dilation along y.
+        group: Groups of the convolution.
+        deformable_group: Groups of input channels, each with its own offsets.
+        im2col_step: Unused; the compiled operator splits the batch by it.
     """
-    numbers = deformable.Numbers(dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
-    output.copy_(deformable.forward(input, weight, offset, None, None, numbers))
+    settings = deformable.Settings(dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
+    output.copy_(deformable.forward(input, weight, offset, None, None, settings))
 
 
 def deform_conv_backward_input(
@@ -80,13 +80,13 @@ def deform_conv_backward_input(
 ) -> None:
     """Add the gradient of the input to ``gradInput`` and write that of the offsets into ``gradOffset``.
 
-    ``gradOutput`` is (b, o, out_h, out_w), and the rest as in :func:`deform_conv_forward`.
+    ``gradOutput`` is (b, o, out_h, out_w), and the other arguments are those of :func:`deform_conv_forward`.
     """
-    numbers = deformable.Numbers(dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
-    gradients = deformable.backward(gradOutput, input, weight, offset, None, None, numbers)
+    settings = deformable.Settings(dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
+    gradients = deformable.backward(gradOutput, input, weight, offset, None, None, settings)
     gradInput += gradients.input
     gradOffset.copy_(gradients.offset)
-    _left_over[columns] = weakref.ref(gradOutput), gradients.weight
+    _weight_gradients[columns] = weakref.ref(gradOutput), gradients.weight
 
 
 def deform_conv_backward_parameters(
@@ -111,11 +111,11 @@ def deform_conv_backward_parameters(
 ) -> None:
     """Add ``scale`` times the gradient of the weight to ``gradWeight``, (o, c / group, kH, kW).
 
-    The rest is as in :func:`deform_conv_forward` and :func:`deform_conv_backward_input`.
+    The other arguments are those of :func:`deform_conv_forward` and :func:`deform_conv_backward_input`.
     """
-    numbers = deformable.Numbers(dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
-    belongs_to, gradient = _left_over.pop(columns, (lambda: None, None))
+    settings = deformable.Settings(dH, dW, padH, padW, dilationH, dilationW, group, deformable_group)
+    belongs_to, gradient = _weight_gradients.pop(columns, (lambda: None, None))
     if belongs_to() is not gradOutput:
-        # It does not depend on the weight, only on its shape
-        gradient = deformable.backward(gradOutput, input, gradWeight, offset, None, None, numbers).weight
+        # The gradient of the weight depends on the weight's shape only
+        gradient = deformable.backward(gradOutput, input, gradWeight, offset, None, None, settings).weight
     gradWeight += scale * gradient

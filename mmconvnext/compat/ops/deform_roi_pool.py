@@ -1,4 +1,4 @@
-"""Deformable RoI pooling, called as ``mmcv/ops/deform_roi_pool.py`` calls the compiled one, which is for GPUs only."""
+"""Deformable RoI pooling, with the arguments of mmcv's compiled operator, which is for GPUs only."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -22,12 +22,12 @@ def deform_roi_pool_forward(
 ) -> None:
     """Lay a grid on each RoI, move each cell by an offset of its own, and average its samples (Dai et al., ICCV 2017).
 
-    Without offsets this is RoIAlign, the average, aligned.
+    Without offsets this is RoIAlign with average pooling and ``aligned=True``.
 
     Args:
         input: (b, c, h, w), of any floating dtype.
         rois: (n, 5) as (index into b, x1, y1, x2, y2), the corners in pixels of the image.
-        offset: (n, 2, pooled_height, pooled_width), along x, then along y; or empty: none.
+        offset: (n, 2, pooled_height, pooled_width), along x, then along y; or an empty tensor for no offsets.
         output: (n, c, pooled_height, pooled_width), overwritten.
         pooled_height: Rows of the grid.
         pooled_width: Columns of the grid.
@@ -36,7 +36,7 @@ def deform_roi_pool_forward(
         gamma: How far an offset of 1 moves a cell, in widths and heights of its RoI.
     """
     height, width = input.shape[2:]
-    # Half precision misses the pixel
+    # Half precision is too coarse for coordinates
     input, rois, offset = (t.to(torch.promote_types(input.dtype, torch.float32)) for t in (input, rois, offset))
     pixels = cells.pixels_of(input)
     result = input.new_zeros(len(rois), pooled_height, pooled_width, input.shape[1])
@@ -62,10 +62,10 @@ def deform_roi_pool_backward(
 ) -> None:
     """Add the gradients of the input and of the offsets to ``grad_input`` and ``grad_offset``.
 
-    That of the offsets is mmcv's. Over the border's last pixel it is not the derivative: mmcv goes on with the slope
-    on the first side, and takes 0 along the last row and column.
+    The gradient of the offsets equals mmcv's, which at the border is not the true derivative: before the first pixel
+    mmcv takes the slope inside the map, and along the last row and column it takes 0.
 
-    Each ``grad_`` tensor has the shape of what it is the gradient of; the rest is as in
+    Each ``grad_`` tensor has the shape of its input. The other arguments are those of
     :func:`deform_roi_pool_forward`.
     """
     batch, channels, height, width = input.shape
@@ -78,7 +78,7 @@ def deform_roi_pool_backward(
     for part in _parts(rois, offset, size, spatial_scale, sampling_ratio, gamma, channels):
         corners = cells.Corners.of(part.y, part.x, height, width)
         grad = grad_output[part.roi].permute(0, 2, 3, 1)[:, :, :, None] / part.y.shape[3]  # (k, rows, columns, 1, c)
-        dots = []  # of each corner's pixel and the gradient
+        dots = []  # the product of each corner's pixel with the gradient, summed over channels
         for pixel, weight in corners.each(part.image, height, width):
             grad_pixels.index_add_(0, pixel.flatten(), (grad * weight[..., None]).flatten(0, 3))
             if offset.numel():
@@ -123,13 +123,16 @@ def _parts(
     gamma: float,
     channels: int,
 ) -> Iterator[_Part]:
-    """Go through all RoIs that have samples, but for those whose corners are no numbers."""
+    """Yield the RoIs that have samples, those with the same number of samples together.
+
+    A RoI with a NaN or infinite corner has none.
+    """
     rows, columns = size
-    number = rois.isfinite().all(1)
+    finite = rois.isfinite().all(1)
     starts, ends = (corner * spatial_scale - 0.5 for corner in (rois[:, 1:3], rois[:, 3:]))
     extents = ends - starts
     steps = extents / extents.new_tensor([columns, rows])
-    counts = cells.samples_of(steps, sampling_ratio, number)
+    counts = cells.samples_of(steps, sampling_ratio, finite)
     starts = starts[:, :, None, None].expand(-1, -1, rows, columns)
     if offset.numel():
         starts = starts + gamma * extents[:, :, None, None] * offset

@@ -9,11 +9,11 @@ import torch
 import torchvision  # noqa: F401  it defines torch.ops.torchvision
 from torch import Tensor
 
-FAR = 2.0**20  # pixels; an offset by more is as good as this one: outside any map
+FAR = 2.0**20  # pixels; every larger offset is outside of any map, too
 
 
-class Numbers(NamedTuple):
-    """What there is to a deformable convolution beside its tensors, in the order of torchvision's operator."""
+class Settings(NamedTuple):
+    """The arguments of a deformable convolution that are not tensors, in the order of torchvision's operator."""
 
     stride_h: int
     stride_w: int
@@ -26,7 +26,7 @@ class Numbers(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """Of what :func:`forward` takes, in float32 or wider; that of the mask means nothing where there was none."""
+    """Gradients of the arguments of :func:`forward`, in float32 or wider; without a mask, ``mask`` is meaningless."""
 
     input: Tensor
     weight: Tensor
@@ -36,25 +36,25 @@ class Gradients(NamedTuple):
 
 
 def forward(
-    input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None, numbers: Numbers
+    input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None, settings: Settings
 ) -> Tensor:
-    """Convolve with each tap moved by an offset of its own, and its sample times a mask (arXiv 1811.11168).
+    """Convolve; each tap is moved by its own offset, and its sample is multiplied by a mask (arXiv 1811.11168).
 
     A sample is bilinear, with zeros around the map.
 
     Args:
         input: (b, c, h, w), of any floating dtype.
         weight: (o, c / groups, kernel_h, kernel_w).
-        offset: (b, deform_groups * kernel_h * kernel_w * 2, out_h, out_w). What is no number points outside.
+        offset: (b, deform_groups * kernel_h * kernel_w * 2, out_h, out_w). NaN or infinity is outside of the map.
         mask: (b, deform_groups * kernel_h * kernel_w, out_h, out_w), or None: all ones.
         bias: (o,), or None: zeros.
-        numbers: The rest.
+        settings: The other arguments.
 
     Returns:
         (b, o, out_h, out_w), float32 or wider.
     """
     tensors = _prepared(input, weight, offset, mask, bias)
-    return torch.ops.torchvision.deform_conv2d(*tensors, *numbers, mask is not None)
+    return torch.ops.torchvision.deform_conv2d(*tensors, *settings, mask is not None)
 
 
 def backward(
@@ -64,19 +64,19 @@ def backward(
     offset: Tensor,
     mask: Tensor | None,
     bias: Tensor | None,
-    numbers: Numbers,
+    settings: Settings,
 ) -> Gradients:
     """Return the gradients of all that :func:`forward` takes; ``grad_output`` is (b, o, out_h, out_w)."""
     tensors = _prepared(input, weight, offset, mask, bias)
     gradients = Gradients(
         *torch.ops.torchvision._deform_conv2d_backward(
-            grad_output.to(tensors[0].dtype), *tensors, *numbers, mask is not None
+            grad_output.to(tensors[0].dtype), *tensors, *settings, mask is not None
         )
     )
-    # Where a sample lies exactly one pixel outside, as in a padded border under offsets of 0, there is a
-    # derivative on one side only. Torchvision takes that one, mmcv takes 0.
-    inside = _inside(tensors[2], input.shape, weight.shape, numbers)
-    grad_offset = gradients.offset.unflatten(1, (numbers.deform_groups, -1, 2)) * inside[:, :, :, None]
+    # A sample exactly one pixel outside, as in a padded border with offsets of 0, has a derivative on one side
+    # only. Torchvision takes that one, mmcv takes 0.
+    inside = _inside(tensors[2], input.shape, weight.shape, settings)
+    grad_offset = gradients.offset.unflatten(1, (settings.deform_groups, -1, 2)) * inside[:, :, :, None]
     return gradients._replace(offset=grad_offset.flatten(1, 3))
 
 
@@ -84,29 +84,29 @@ def _prepared(
     input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The tensors as torchvision's operator takes them."""
-    # Half precision has no kernel on the CPU, and misses the pixel
+    # Half precision has no kernel on the CPU, and is too coarse for coordinates
     dtype = torch.promote_types(input.dtype, torch.float32)
     input, weight, offset = input.to(dtype), weight.to(dtype), offset.to(dtype)
-    # Torchvision reads wherever an offset that is no number leads it, which ends the process
+    # With NaN or infinite offsets torchvision reads outside of its memory, which ends the process
     offset = offset.nan_to_num(nan=FAR).clamp(-FAR, FAR)
-    # It takes both tensors even where it uses none
+    # The operator takes both tensors, even where it does not use them
     mask = input.new_zeros(len(input), 1) if mask is None else mask.to(dtype)
     bias = input.new_zeros(len(weight)) if bias is None else bias.to(dtype)
     return input, weight, offset, mask, bias
 
 
-def _inside(offset: Tensor, shape: torch.Size, kernel: torch.Size, numbers: Numbers) -> Tensor:
+def _inside(offset: Tensor, shape: torch.Size, kernel: torch.Size, settings: Settings) -> Tensor:
     """Whether a sample is less than a pixel away from the map, (b, deform_groups, taps, out_h, out_w)."""
     height, width = shape[2:]
     out_h, out_w = offset.shape[2:]
 
     def places(size: int, stride: int, pad: int, taps: int, dilation: int) -> Tensor:
-        # Integers: a place without an offset is exact, and so is then whether it is 1 outside
+        # Integers are exact, so it is decided exactly whether a place is 1 pixel outside
         tap, place = (torch.arange(n, device=offset.device) for n in (taps, size))
         return tap[:, None] * dilation + place * stride - pad
 
-    y = places(out_h, numbers.stride_h, numbers.pad_h, kernel[2], numbers.dilation_h)[:, None, :, None]
-    x = places(out_w, numbers.stride_w, numbers.pad_w, kernel[3], numbers.dilation_w)[None, :, None, :]
-    dy, dx = offset.unflatten(1, (numbers.deform_groups, *kernel[2:], 2)).unbind(4)
+    y = places(out_h, settings.stride_h, settings.pad_h, kernel[2], settings.dilation_h)[:, None, :, None]
+    x = places(out_w, settings.stride_w, settings.pad_w, kernel[3], settings.dilation_w)[None, :, None, :]
+    dy, dx = offset.unflatten(1, (settings.deform_groups, *kernel[2:], 2)).unbind(4)
     y, x = y + dy, x + dx
     return ((y > -1) & (y < height) & (x > -1) & (x < width)).flatten(2, 3)

@@ -1,4 +1,4 @@
-"""Focal losses, called as ``mmcv/ops/focal_loss.py`` calls the compiled ones; MMDetection takes sigmoid's on GPUs."""
+"""Focal losses, with the arguments of mmcv's compiled operators. MMDetection calls the sigmoid form on GPUs only."""
 
 import torch
 import torch.nn.functional as F
@@ -13,14 +13,14 @@ def sigmoid_focal_loss_forward(
     Args:
         input: (n, c) logits, of any floating dtype.
         target: (n,) int64 classes; c is the background.
-        weight: (c,), or (0,) for none. That of a box's own class multiplies the loss of all classes of the box, as in
-            mmcv. The background has none and counts 1; the compiled operator reads a number behind the last.
+        weight: (c,), or (0,) for no weights. The weight of a box's class multiplies the loss of all classes of the box,
+            as in mmcv. Background boxes have weight 1; the compiled operator reads past the end of the tensor there.
         output: (n, c), overwritten.
         gamma: How much easy boxes count less.
         alpha: Weight of the positives; that of the negatives is 1 - alpha.
     """
     right, _, scale = _right_answers(input, target, weight, alpha)
-    # p_t is the sigmoid of right; 1 - p_t would be 0 too soon
+    # p_t is the sigmoid of `right`; sigmoid(-right) stays exact where 1 - p_t would round to 0
     output.copy_(-scale * (-right).sigmoid() ** gamma * F.logsigmoid(right))
 
 
@@ -29,19 +29,19 @@ def sigmoid_focal_loss_backward(
 ) -> None:
     """Write the gradient of the summed loss into ``grad_input``, (n, c).
 
-    What else it takes is as in :func:`sigmoid_focal_loss_forward`.
+    The other arguments are those of :func:`sigmoid_focal_loss_forward`.
     """
     right, positive, scale = _right_answers(input, target, weight, alpha)
     wrong = (-right).sigmoid()
-    # By hand: autograd's has 0 * infinity for a gamma below 1 where wrong is 0
+    # Not by autograd: for a gamma below 1 it computes 0 * infinity where `wrong` is 0
     slope = scale * wrong**gamma * (gamma * right.sigmoid() * F.logsigmoid(right) - wrong)
     grad_input.copy_(torch.where(positive, slope, -slope))
 
 
 def _right_answers(input: Tensor, target: Tensor, weight: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the logits of the right answers, where these are yes, and alpha_t with the class's weight, each (n, c)."""
+    """Return z with p_t = sigmoid(z), whether a class is the box's own, and alpha_t times its weight, each (n, c)."""
     logits = input.to(torch.promote_types(input.dtype, torch.float32))
-    positive = target[:, None] == torch.arange(input.shape[1], device=target.device)  # the background has none
+    positive = target[:, None] == torch.arange(input.shape[1], device=target.device)  # background boxes: none
     scale = torch.full_like(logits, 1 - alpha).masked_fill_(positive, alpha)
     if weight.numel():
         has_class = (target >= 0) & (target < len(weight))
@@ -58,13 +58,13 @@ def softmax_focal_loss_forward(
     Args:
         input: (n, c) probabilities, which mmcv has passed through a softmax, of any floating dtype.
         target: (n,) int64 classes; a box with a negative one is ignored.
-        weight: (c,), or (0,) for none. That of a box's class multiplies its loss.
+        weight: (c,), or (0,) for no weights. The weight of a box's class multiplies its loss.
         output: (n,), overwritten.
         gamma: How much easy boxes count less.
         alpha: Weight of all boxes.
 
     Raises:
-        ValueError: If a target is c or more. There is no background but among the classes.
+        ValueError: If a target is c or more: background must be one of the c classes.
     """
     right, scale, _ = _right_classes(input, target, weight, alpha)
     output.copy_(-scale * (1 - right) ** gamma * _log(right))
@@ -75,8 +75,8 @@ def softmax_focal_loss_backward(
 ) -> None:
     """Write the gradient of the summed loss by the logits before the softmax into ``grad_input``, (n, c).
 
-    ``buff``, (n,), is overwritten with the gradient by the logarithm of the right class's probability. What else it
-    takes and raises is as in :func:`softmax_focal_loss_forward`.
+    ``buff``, (n,), is overwritten with the gradient by the logarithm of the right class's probability. The other
+    arguments and errors are those of :func:`softmax_focal_loss_forward`.
     """
     right, scale, classes = _right_classes(input, target, weight, alpha)
     wrong = 1 - right
@@ -89,7 +89,7 @@ def softmax_focal_loss_backward(
 
 
 def _right_classes(input: Tensor, target: Tensor, weight: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the right classes' probabilities, alpha with their weights or 0, and the classes, each (n,)."""
+    """Return each box's class probability, alpha times the weight of its class (0 if ignored), and its class, (n,)."""
     if (target >= input.shape[1]).any():
         raise ValueError(f'Focal loss with a softmax over {input.shape[1]} classes got class {target.max()}.')
     ignored = target < 0
@@ -102,4 +102,4 @@ def _right_classes(input: Tensor, target: Tensor, weight: Tensor, alpha: float) 
 
 
 def _log(probability: Tensor) -> Tensor:
-    return probability.clamp(min=torch.finfo(torch.float32).tiny).log()  # the least that mmcv takes
+    return probability.clamp(min=torch.finfo(torch.float32).tiny).log()  # mmcv's smallest probability

@@ -1,4 +1,4 @@
-"""Gather and scatter around a convolution at some pixels, called as ``mmcv/ops/masked_conv.py`` calls them.
+"""Gather and scatter around a convolution at chosen pixels, with the arguments of mmcv's compiled operators.
 
 Guided anchoring takes it in inference, at the pixels where anchors are likely. mmcv gives it no gradient.
 """
@@ -30,7 +30,8 @@ def masked_im2col_forward(
         pad_h: Rows of zeros above and below the image.
         pad_w: Columns of zeros to its left and right.
     """
-    # The mask is as large as the image. Where the output is smaller its last windows hang over: they see 0, too.
+    # The mask has the size of the image. Where the output is smaller, windows of the last pixels reach outside: they
+    # see 0, too
     over_h, over_w = max(pad_h, kernel_h - 1 - pad_h), max(pad_w, kernel_w - 1 - pad_w)
     padded = F.pad(im[0], (pad_w, over_w, pad_h, over_h))
     rows = mask_h_idx + torch.arange(kernel_h, device=im.device)[:, None, None]  # (kernel_h, 1, k)

@@ -1,4 +1,4 @@
-"""Deformable convolution with a mask, called as ``mmcv/ops/modulated_deform_conv.py`` calls the compiled one."""
+"""Deformable convolution with a mask, with the arguments of mmcv's compiled operator."""
 
 from torch import Tensor
 
@@ -26,7 +26,7 @@ def modulated_deform_conv_forward(
     deformable_group: int,
     with_bias: bool,
 ) -> None:
-    """Convolve with each tap moved by an offset of its own, and its sample times a mask (Zhu et al., CVPR 2019).
+    """Convolve; each tap is moved by its own offset, and its sample is multiplied by a mask (Zhu et al., CVPR 2019).
 
     Args:
         input: (b, c, h, w), of any floating dtype.
@@ -43,14 +43,14 @@ def modulated_deform_conv_forward(
         stride_w: Stride along x.
         pad_h: Zeros above, and below.
         pad_w: Zeros on the left, and on the right.
-        dilation_h: From a tap to the next along y.
-        dilation_w: From a tap to the next along x.
+        dilation_h: Dilation along y.
+        dilation_w: Dilation along x.
         group: How many parts the channels are convolved in.
         deformable_group: How many parts of the input's channels have offsets and a mask of their own.
         with_bias: Whether to add the bias.
     """
-    numbers = deformable.Numbers(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
-    output.copy_(deformable.forward(input, weight, offset, mask, bias if with_bias else None, numbers))
+    settings = deformable.Settings(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
+    output.copy_(deformable.forward(input, weight, offset, mask, bias if with_bias else None, settings))
 
 
 def modulated_deform_conv_backward(
@@ -84,8 +84,8 @@ def modulated_deform_conv_backward(
     Each ``grad_`` tensor has the shape of what it is the gradient of. ``grad_bias`` is left as it is where
     ``with_bias`` is not set. The rest is as in :func:`modulated_deform_conv_forward`.
     """
-    numbers = deformable.Numbers(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
-    gradients = deformable.backward(grad_output, input, weight, offset, mask, bias if with_bias else None, numbers)
+    settings = deformable.Settings(stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
+    gradients = deformable.backward(grad_output, input, weight, offset, mask, bias if with_bias else None, settings)
     grad_input += gradients.input
     grad_weight += gradients.weight
     grad_offset.copy_(gradients.offset)

@@ -1,4 +1,4 @@
-"""Multi-scale deformable attention, called as ``mmcv/ops/multi_scale_deform_attn.py`` calls the compiled one on GPUs.
+"""Multi-scale deformable attention, with the arguments of mmcv's compiled operator for GPUs.
 
 It is mmcv's own PyTorch path, which mmcv takes on the CPU only.
 """
@@ -23,7 +23,7 @@ def ms_deform_attn_forward(
         value_level_start_index: (levels,), where each level's keys start, unused.
         sampling_locations: (b, queries, heads, levels, points, 2), x and y, from 0 to 1 over a level.
         attention_weights: (b, queries, heads, levels, points).
-        im2col_step: How the compiled one splits the batch, unused.
+        im2col_step: Unused; the compiled operator splits the batch by it.
 
     Returns:
         (b, queries, heads * c).

@@ -1,4 +1,4 @@
-"""Greedy and soft non-maximum suppression, called as ``mmcv/ops/nms.py`` calls the compiled ones."""
+"""Greedy and soft non-maximum suppression, with the arguments of mmcv's compiled operators."""
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
     Args:
         boxes: (n, 4) as (x1, y1, x2, y2).
         scores: (n,).
-        iou_threshold: The overlap that is still allowed.
+        iou_threshold: The largest IoU with a kept box that is allowed.
         offset: A box is x2 - x1 + offset wide: 0, or 1 where its corners name the outermost pixels.
 
     Returns:

@@ -1,4 +1,4 @@
-"""NMS that keeps what it drops, called as ``mmcv/ops/nms.py`` calls the compiled one for PISA's sampler."""
+"""NMS that also returns which boxes each kept box suppressed, for PISA's sampler; mmcv's operator and arguments."""
 
 import numpy as np
 import torch

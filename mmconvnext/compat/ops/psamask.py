@@ -1,6 +1,6 @@
-"""PSANet's attention over the whole image from one relative to each pixel, called as ``mmcv/ops/psa_mask.py`` calls it.
+"""PSANet's attention: from masks relative to each pixel to attention over the whole image; mmcv's arguments.
 
-A pixel's mask has the pixel in its middle, so a slice of the mask lies on the image, and the rest hangs over the edges.
+A pixel's mask is centred on the pixel. Only the part of it that lies on the image counts.
 """
 
 import torch
@@ -57,7 +57,7 @@ def psamask_backward(
 ) -> None:
     """Move each weight's gradient from ``grad_output`` back to ``grad_input``, which is overwritten.
 
-    The two have the shapes of the output and the input of :func:`psamask_forward`; all else is as there.
+    The two have the shapes of the output and the input of :func:`psamask_forward`, whose arguments the others are.
     """
     image = _pairs_of_pixels(grad_output, psa_type, h_feature, w_feature)
     rows, columns, mask_rows, mask_columns = (

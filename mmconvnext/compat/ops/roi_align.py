@@ -1,4 +1,4 @@
-"""RoIAlign, called as ``mmcv/ops/roi_align.py`` calls the compiled one."""
+"""RoIAlign, with the arguments of mmcv's compiled operator in ``mmcv/ops/roi_align.py``."""
 
 import torch
 import torchvision  # noqa: F401  it defines torch.ops.torchvision
@@ -42,15 +42,15 @@ def roi_align_forward(
         for target, result in zip((output, argmax_y, argmax_x), roi_align_max.forward(input, rois, grid)):
             target.copy_(result)
         return
-    # One channel is both channels-last and not, and nothing has to be copied for torchvision
-    rows = input.is_cpu and input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous()
-    if rows and roi_align_cpu.fits(rois, grid, *input.shape[2:]):
+    # With one channel a map is both channels-last and contiguous, and torchvision has nothing to copy
+    channels_last = input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous()
+    if input.is_cpu and channels_last and roi_align_cpu.fits(rois, grid, *input.shape[2:]):
         output.copy_(roi_align_cpu.forward(input, rois, grid))
     else:
         size = aligned_height, aligned_width
-        rois, no_number = _without_no_numbers(rois)
+        rois, non_finite = _zero_non_finite(rois)
         cells = torch.ops.torchvision.roi_align(input, rois, spatial_scale, *size, sampling_ratio, aligned)
-        output.copy_(cells.masked_fill(no_number, 0))
+        output.copy_(cells.masked_fill(non_finite, 0))
 
 
 def roi_align_backward(
@@ -68,8 +68,8 @@ def roi_align_backward(
 ) -> None:
     """Set ``grad_input``, (b, c, h, w) and all zeros as mmcv gives it, to the gradient of the input.
 
-    ``grad_output`` is (n, c, aligned_height, aligned_width); what else it takes is as in
-    :func:`roi_align_forward`.
+    ``grad_output`` is (n, c, aligned_height, aligned_width); the other arguments are
+    those of :func:`roi_align_forward`.
     """
     dtype = _compute_dtype(grad_output)
     grad_output, rois = grad_output.to(dtype), rois.to(dtype)
@@ -81,21 +81,21 @@ def roi_align_backward(
     if grad_output.is_cpu and roi_align_cpu.fits(rois, grid, *grad_input.shape[2:]):
         grad = roi_align_cpu.backward(grad_output, rois, grid, grad_input.shape)
         grad = grad.to(grad_input.dtype)
-        # In place of a sum, which would copy: the zeros are not channels-last
+        # Not `+=`: it would copy into the contiguous zeros
         grad_input.set_(grad.untyped_storage(), grad.storage_offset(), grad.shape, grad.stride())
     else:
         size = aligned_height, aligned_width
-        rois, no_number = _without_no_numbers(rois)
-        grad_output = grad_output.masked_fill(no_number, 0)
+        rois, non_finite = _zero_non_finite(rois)
+        grad_output = grad_output.masked_fill(non_finite, 0)
         grad_input += torch.ops.torchvision._roi_align_backward(
             grad_output, rois, spatial_scale, *size, *grad_input.shape, sampling_ratio, aligned
         )
 
 
-def _without_no_numbers(rois: Tensor) -> tuple[Tensor, Tensor]:
+def _zero_non_finite(rois: Tensor) -> tuple[Tensor, Tensor]:
     # Torchvision's operator ends the process at NaN or infinite corners; their cells are 0
-    no_number = ~rois.isfinite().all(1)
-    return rois.masked_fill(no_number[:, None], 0), no_number[:, None, None, None]
+    non_finite = ~rois.isfinite().all(1)
+    return rois.masked_fill(non_finite[:, None], 0), non_finite[:, None, None, None]
 
 
 def _compute_dtype(features: Tensor) -> torch.dtype:

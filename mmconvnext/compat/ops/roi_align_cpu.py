@@ -1,6 +1,6 @@
-"""RoIAlign on the CPU, straight from channels-last maps: each cell is a weighted sum of pixels, of rows of C numbers.
+"""RoIAlign on the CPU for channels-last feature maps: each cell is a weighted sum of pixels, each a row of C values.
 
-Torchvision's takes maps channel by channel, which costs a copy of each, and runs on one core.
+Torchvision's operator wants contiguous maps, so channels-last ones are copied first, and it runs on one core.
 """
 
 from typing import NamedTuple
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-MOST_SAMPLES = 2**23  # each an index, a weight and what leads to them: a gigabyte
+MOST_SAMPLES = 2**23  # pixels that are listed at once; their indices and weights take about 1 GiB
 
 
 class Grid(NamedTuple):
-    """What there is to RoIAlign beside its tensors; mmcv's operator has it as arguments.
+    """The settings of RoIAlign, which mmcv's operator has as separate arguments.
 
     Args:
         height: Rows of cells.
@@ -31,7 +31,7 @@ class Grid(NamedTuple):
 
 
 def fits(rois: Tensor, grid: Grid, height: int, width: int) -> bool:
-    """Whether the pixels that count in any cell can be listed: not those of hundreds of RoIs as large as a large map.
+    """Whether the pixels of all cells can be listed in memory. Hundreds of RoIs as large as the map have too many.
 
     Args:
         rois: As in :func:`forward`.
@@ -72,7 +72,7 @@ def backward(grad_cells: Tensor, rois: Tensor, grid: Grid, shape: torch.Size) ->
     """
     batch, channels, height, width = shape
     samples = _Samples.of(rois, grid, height, width)
-    # The same sums the other way round: for each pixel over the cells that it counts in
+    # The transposed sums: for each pixel, over the cells that it belongs to
     pixel, order = torch.sort(samples.pixel, stable=True)
     offsets = torch.searchsorted(pixel, torch.arange(batch * height * width + 1))
     cell = torch.repeat_interleave(samples.offsets.diff())[order]
@@ -81,12 +81,12 @@ def backward(grad_cells: Tensor, rois: Tensor, grid: Grid, shape: torch.Size) ->
 
 
 class _Samples(NamedTuple):
-    """The pixels of each cell, cell after cell.
+    """The pixels that each cell averages, listed cell by cell.
 
     Args:
-        pixel: Index into the pixels of all maps, (s,).
-        weight: Of that pixel in the cell's average, (s,).
-        offsets: Where each cell begins, and where the last ends: (n * height * width + 1,).
+        pixel: (s,) indices into the pixels of all maps.
+        weight: (s,), of each pixel in its cell's average.
+        offsets: (n * height * width + 1,), where the list of each cell begins, and where the last one ends.
     """
 
     pixel: Tensor
@@ -102,7 +102,7 @@ class _Samples(NamedTuple):
         counts = (rows.size[:, :, None] * columns.size[:, None, :]).flatten()
         offsets = F.pad(counts.cumsum(0), (1, 0))
         cell = torch.repeat_interleave(counts)
-        row = cell // grid.width  # both of cells, numbered through all RoIs
+        row = cell // grid.width  # row and column count the cells over all RoIs
         column = row // grid.height * grid.width + cell % grid.width
         nth = torch.arange(len(cell)) - offsets[cell]
         down = nth // columns.size.flatten()[column]
@@ -114,12 +114,12 @@ class _Samples(NamedTuple):
 
 
 class _Axis(NamedTuple):
-    """The rows of pixels that each row of cells averages, or the columns that each column does.
+    """The pixel rows that each row of cells averages; or the pixel columns that each column of cells averages.
 
     Args:
-        first: The first one's index, (n, cells).
-        size: How many there are, (n, cells); 0 where all samples lie outside the map.
-        weight: Theirs, (n, cells, the largest size), then zeros.
+        first: (n, cells), the index of the first.
+        size: (n, cells), how many there are; 0 where all samples lie outside the map.
+        weight: (n, cells, the largest size), padded with zeros.
     """
 
     first: Tensor
@@ -134,7 +134,7 @@ class _Axis(NamedTuple):
         step = extent / cells
         if grid.sampling_ratio > 0:
             samples = torch.full_like(step, grid.sampling_ratio)
-        else:  # a RoI without extent, or with one that is no number, has none
+        else:  # an empty RoI, or one with a NaN or infinite corner, has no samples
             samples = step.ceil().where(step.isfinite(), 0).clamp(min=0)
         k = torch.arange(_largest(samples), dtype=step.dtype)
         position = (
@@ -160,5 +160,5 @@ def _largest(counts: Tensor) -> int:
 
 
 def _sums(rows: Tensor, indices: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
-    """Of each range of the indices the weighted sum of those rows, (len(offsets) - 1, C)."""
+    """The weighted sum of the rows in each range of indices, (len(offsets) - 1, C)."""
     return F.embedding_bag(indices, rows, offsets, mode='sum', per_sample_weights=weights, include_last_offset=True)

@@ -1,4 +1,4 @@
-"""RoIAlign that takes the largest sample of each cell in place of their average, in plain PyTorch."""
+"""RoIAlign with max pooling: the largest sample of each cell instead of their average. In plain PyTorch."""
 
 import torch
 from torch import Tensor
@@ -16,22 +16,22 @@ def forward(maps: Tensor, rois: Tensor, grid: Grid) -> tuple[Tensor, Tensor, Ten
         grid: What to lay on each RoI.
 
     Returns:
-        Three of (n, c, grid.height, grid.width) in the dtype of the maps. The places are where the sample is taken,
-        not moved to the map's border, and -1 where a cell has no sample. Such a cell is what mmcv starts from, or 0
-        in a RoI that is no number.
+        Three tensors (n, c, grid.height, grid.width) in the dtype of the maps. Rows and columns are where the sample
+        is taken, not clamped to the map, and -1 where a cell has no sample. The value of such a cell is mmcv's
+        initial maximum, or 0 if the RoI has a NaN or infinite corner.
     """
     channels, height, width = maps.shape[1:]
-    # The two kernels of mmcv differ
+    # mmcv's CPU and GPU kernels start from different values
     lowest = -10000.0 if maps.is_cpu else -torch.finfo(torch.float32).max
-    number = rois.isfinite().all(1)
-    image = rois[:, 0].where(number, 0).long()
+    finite = rois.isfinite().all(1)
+    image = rois[:, 0].where(finite, 0).long()
     starts, extents = _starts_and_extents(rois, grid)
     size = extents.new_tensor([grid.width, grid.height])
     steps = extents / size
-    counts = cells.samples_of(steps, grid.sampling_ratio, number)
+    counts = cells.samples_of(steps, grid.sampling_ratio, finite)
 
     shape = len(rois), grid.height, grid.width, channels
-    largest = maps.new_full(shape, lowest).masked_fill(~number[:, None, None, None], 0)
+    largest = maps.new_full(shape, lowest).masked_fill(~finite[:, None, None, None], 0)
     places_y, places_x = maps.new_full(shape, -1), maps.new_full(shape, -1)
     pixels = cells.pixels_of(maps)
     for roi, down, across in cells.by_size(counts[:, 1], counts[:, 0], channels * grid.height * grid.width):
@@ -40,8 +40,8 @@ def forward(maps: Tensor, rois: Tensor, grid: Grid) -> tuple[Tensor, Tensor, Ten
         y, x = (place.flatten(3) for place in torch.broadcast_tensors(y, x))  # (k, rows, columns, down * across)
         corners = cells.Corners.of(y, x, height, width)
         samples = corners.sample(pixels, image[roi, None, None, None], height, width)
-        # What is no number is not larger than anything
-        best, which = samples.where(samples > lowest, -torch.inf).max(3)  # the first of equals
+        # In mmcv, a NaN is never the largest
+        best, which = samples.where(samples > lowest, -torch.inf).max(3)  # of equal samples the first
         found = best > lowest
         largest[roi] = best.clamp(min=lowest)
         places_y[roi] = y.gather(3, which).where(found, -1)
@@ -62,7 +62,7 @@ def backward(grad_cells: Tensor, rois: Tensor, y: Tensor, x: Tensor, shape: torc
     batch, channels, height, width = shape
     image = rois[:, 0].where(rois[:, 0].isfinite(), 0).long()[:, None, None, None]
     channel = torch.arange(channels, device=y.device)[:, None, None]
-    # A sample right at -1 has no gradient either in mmcv
+    # -1 also marks a cell without samples, so a sample exactly at -1 gets no gradient, as in mmcv
     grad_cells = grad_cells.where(y != -1, 0)
     grad = grad_cells.new_zeros(batch * height * width * channels)
     for pixel, weight in cells.Corners.of(y, x, height, width).each(image, height, width):

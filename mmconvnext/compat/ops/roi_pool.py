@@ -1,11 +1,11 @@
-"""RoI pooling, called as ``mmcv/ops/roi_pool.py`` calls the compiled one, which mmcv has for GPUs only."""
+"""RoI pooling, with the arguments of mmcv's compiled operator in ``mmcv/ops/roi_pool.py``, which is for GPUs only."""
 
 import torch
 from torch import Tensor
 
 from mmconvnext.compat.ops import cells
 
-LOWEST = -torch.finfo(torch.float32).max  # what the compiled one starts from, in any dtype
+LOWEST = -torch.finfo(torch.float32).max  # the initial maximum of the compiled operator, in any dtype
 
 
 def roi_pool_forward(
@@ -19,8 +19,8 @@ def roi_pool_forward(
 ) -> None:
     """Lay a grid on each RoI and take the largest pixel that each cell touches (Girshick, ICCV 2015).
 
-    Corners are not rounded, as torchvision's are: each cell reaches from the floor of its first edge to the ceiling
-    of its last. The compiled one does not write the cells of a RoI without area; here they are empty.
+    Unlike torchvision, mmcv does not round the corners: each cell reaches from the floor of its first edge to the
+    ceiling of its last. The compiled operator leaves the cells of an empty RoI unwritten; here they are 0.
 
     Args:
         input: (b, c, h, w), of any floating dtype.
@@ -33,7 +33,7 @@ def roi_pool_forward(
         spatial_scale: Pixels of the input to one of the image.
     """
     channels, height, width = input.shape[1:]
-    # Half precision misses the pixel
+    # Half precision is too coarse for coordinates
     dtype = torch.promote_types(input.dtype, torch.float32)
     rois = rois.to(dtype)
     image, (x1, y1), (x2, y2) = rois[:, 0], rois[:, 1:3].T * spatial_scale, (rois[:, 3:].T + 1) * spatial_scale
@@ -41,7 +41,7 @@ def roi_pool_forward(
     top, bottom = _edges(y1, y2, empty, pooled_height, height)
     left, right = _edges(x1, x2, empty, pooled_width, width)
 
-    # All cells of all RoIs in a row, each with a rectangle of pixels
+    # All cells of all RoIs in one dimension, each with a rectangle of pixels
     grid = len(rois), pooled_height, pooled_width
     top, bottom = (edge[:, :, None].expand(grid).flatten() for edge in (top, bottom))
     left, right = (edge[:, None, :].expand(grid).flatten() for edge in (left, right))
@@ -54,9 +54,9 @@ def roi_pool_forward(
         x = left[cell, None, None] + torch.arange(columns, device=input.device)
         place = (y * width + x).flatten(1)  # (k, rows * columns)
         candidates = pixels[image[cell, None] * height * width + place]
-        # What is no number is not larger than anything
+        # In mmcv, a NaN is never the largest
         candidates = candidates.where(candidates > LOWEST, -torch.inf)
-        best, which = candidates.max(1)  # the first of equals
+        best, which = candidates.max(1)  # of equal values the first
         values[cell] = best.clamp(min=LOWEST)
         places[cell] = place.gather(1, which).where(best > LOWEST, -1).to(places.dtype)
     output.copy_(values.view(*grid, channels).permute(0, 3, 1, 2))
@@ -74,14 +74,14 @@ def roi_pool_backward(
 ) -> None:
     """Add the gradient of the input to ``grad_input``, (b, c, h, w).
 
-    ``grad_output`` is (n, c, pooled_height, pooled_width); what else it takes is as :func:`roi_pool_forward` left it.
+    ``grad_output`` is (n, c, pooled_height, pooled_width); ``argmax`` is what :func:`roi_pool_forward` wrote.
     """
     channels, height, width = grad_input.shape[1:]
     found = argmax >= 0
     image = rois[:, 0].where(rois[:, 0].isfinite(), 0).long()[:, None, None, None]
     channel = torch.arange(channels, device=argmax.device)[:, None, None]
     pixel = ((image * channels + channel) * height * width + argmax)[found]
-    # Sums of half precision are too coarse
+    # Half precision is too coarse for sums
     grad = grad_input.new_zeros(grad_input.numel(), dtype=torch.promote_types(grad_input.dtype, torch.float32))
     grad.index_add_(0, pixel, grad_output[found].to(grad.dtype))
     grad_input += grad.view_as(grad_input)
@@ -92,7 +92,7 @@ def _edges(start: Tensor, end: Tensor, empty: Tensor, count: int, size: int) -> 
     cell = torch.arange(count, device=start.device, dtype=start.dtype)
     start, extent = start[:, None], (end - start)[:, None] / count
     first, last = cell * extent + start, (cell + 1) * extent + start
-    # The compiled one takes floor and ceiling in single precision whatever the dtype
+    # The compiled operator takes floor and ceiling in single precision, whatever the dtype
     first, last = first.float().floor(), last.float().ceil()
     first, last = (edge.masked_fill(empty[:, None], 0).clamp(0, size).long() for edge in (first, last))
     return first, last

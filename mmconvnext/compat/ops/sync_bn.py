@@ -1,7 +1,7 @@
-"""Batch normalization over all processes, called as ``mmcv/ops/sync_bn.py`` calls the compiled operators.
+"""Batch normalization over all processes, with the arguments of mmcv's compiled operators.
 
-Each works on what one process has; mmcv itself adds up over the processes between the calls. Statistics are in single
-precision at least, whatever the input is.
+Each operator works on the tensors of one process; between the calls mmcv sums over the processes. Statistics are in
+single precision at least, whatever the dtype of the input.
 """
 
 import torch
@@ -47,8 +47,8 @@ def sync_bn_forward_output(
         std: (c,), overwritten, for the backward pass.
         output: (n, c, pixels), overwritten.
         eps: Added to the variance.
-        momentum: The share of this batch in the running statistics, a number or a tensor of one.
-        group_size: Processes. The count for the unbiased variance takes each to have as many images as this one.
+        momentum: Weight of this batch in the running statistics, a number or a tensor of one number.
+        group_size: Number of processes. The unbiased variance assumes that each has as many images as this one.
     """
     std.copy_((var + eps).sqrt())
     norm.copy_((_single(input) - mean[:, None]) / std[:, None])
@@ -81,8 +81,8 @@ def sync_bn_backward_data(
 ) -> None:
     """Write the gradient of the input into ``grad_input``, (n, c, pixels).
 
-    ``grad_weight`` and ``grad_bias`` are the mean of all processes' sums, so they are divided by this one's count;
-    the rest is as :func:`sync_bn_forward_output` left it.
+    ``grad_weight`` and ``grad_bias`` are averaged over the processes by mmcv, so they are divided by the count of this
+    process. ``norm`` and ``std`` are what :func:`sync_bn_forward_output` wrote.
     """
     count = grad_output.shape[0] * grad_output.shape[2]
     common = (grad_weight[:, None] * norm + grad_bias[:, None]) / count
