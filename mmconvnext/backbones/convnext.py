@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import torch
-from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmconvnext.backbones import arguments
+from mmconvnext.backbones.contract import ConvNeXtLayers
 from mmconvnext.backbones.layers import GRN, DropPath, LayerNorm2d
 from mmconvnext.backbones.sizes import resolve_arch
 from mmconvnext.backbones.unmodified import tensors_if_unmodified
@@ -95,7 +95,7 @@ class Stage(nn.Sequential):
 
 
 @MODELS.register_module()
-class ConvNeXt(BaseModule):
+class ConvNeXt(ConvNeXtLayers):
     """ConvNeXt V1 or V2 with an output for each of several stages, each through a LayerNorm of its own.
 
     Args:

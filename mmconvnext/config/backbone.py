@@ -1,29 +1,30 @@
 """Finds the backbone in a model's config."""
 
 from mmengine.config import ConfigDict
+from mmengine.registry import MODELS
 
-from mmconvnext.backbones import ConvNeXt
+from mmconvnext.backbones import DenseBackbone
 from mmconvnext.config_tree import NodePath, look_up, walk, walk_with_path
 from mmconvnext.errors import UserError
 
 
 def find_backbone(model: ConfigDict) -> ConfigDict:
-    """Returns the config of the model's ConvNeXt, at whatever depth it is nested.
+    """Returns the config of the model's backbone, at whatever depth it is nested.
 
     Raises:
-        UserError: If the model has no ConvNeXt.
+        UserError: If the model has no backbone of this package.
     """
     return look_up(model, backbone_path(model))
 
 
 def backbone_path(model: ConfigDict) -> NodePath:
-    """Returns the path from the model to the config of its ConvNeXt.
+    """Returns the path from the model to the config of its backbone.
 
     Raises:
-        UserError: If the model has no ConvNeXt.
+        UserError: If the model has no backbone of this package.
     """
     for path, node in walk_with_path(model):
-        if node.get('type') in ('ConvNeXt', 'mmconvnext.ConvNeXt', ConvNeXt):
+        if _is_backbone(node.get('type')):
             return path
     others = [node.type for node in walk(model) if str(node.get('type')).endswith('.ConvNeXt')]
     hint = (
@@ -33,3 +34,11 @@ def backbone_path(model: ConfigDict) -> NodePath:
         else ''
     )
     raise UserError(f"the model has no backbone of type 'ConvNeXt', which is what this package is for.{hint}")
+
+
+def _is_backbone(kind: object) -> bool:
+    """Returns whether a type, or its name, is of a backbone of this package, or of one derived from these."""
+    if isinstance(kind, str):
+        # MODELS.get() would import MMDetection's models in search of the name
+        kind = MODELS.module_dict.get(kind.removeprefix('mmconvnext.'))
+    return isinstance(kind, type) and issubclass(kind, DenseBackbone)

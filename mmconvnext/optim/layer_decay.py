@@ -1,11 +1,11 @@
 """Layer-wise learning-rate decay: the nearer a layer is to the image, the smaller its learning rate.
 
-The rules are those of the authors' detection (``layer_wise``) and segmentation (``stage_wise``) code, released with
-arXiv 2201.03545; appendix A of the paper gives the rates.
+Which layer a parameter is in, the backbone tells: see :class:`~mmconvnext.backbones.contract.DenseBackbone`. Appendix A
+of arXiv 2201.03545 gives the rates.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, Registry
 from torch import nn
 
-from mmconvnext.backbones.convnext import ConvNeXt
+from mmconvnext.backbones.contract import DenseBackbone
 from mmconvnext.errors import UserError
 
 DECAY_TYPES = ('layer_wise', 'stage_wise')
@@ -22,39 +22,6 @@ OPTIONS = ('decay_rate', 'decay_type', 'num_layers', 'custom_keys')
 
 # What wrappers insert into parameter names: torch.compile, FSDP, activation checkpointing, DDP
 WRAPPER_SEGMENTS = frozenset({'_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module', 'module'})
-
-
-def derive_num_layers(depths: Sequence[int]) -> int:
-    """Number of learning-rate layers N of a backbone, its head not counted.
-
-    One for each of stages 1 and 2, one for each three blocks of stage 3 (the downsampling layer before it joins the
-    first three), one for stage 4: 6 for tiny, 12 for small to huge. The stem is layer 0 and the head is N + 1.
-
-    Args:
-        depths: Number of blocks of the four stages.
-    """
-    return 3 + -(-depths[2] // 3)
-
-
-def layer_of(name: str, num_layers: int, decay_type: str) -> int:
-    """Layer of a backbone parameter, from 0 (the stem) to ``num_layers`` + 1 (decayed like the head: not at all).
-
-    Args:
-        name: Parameter name within the backbone, such as ``stages.2.5.pwconv1.weight``.
-        num_layers: N of :func:`derive_num_layers`.
-        decay_type: ``layer_wise`` or ``stage_wise``.
-    """
-    part, *rest = name.split('.')
-    if part not in ('downsample_layers', 'stages'):
-        return num_layers + 1  # the output norms are as fresh as the head
-    stage = int(rest[0])
-    if decay_type == 'stage_wise':
-        return 0 if part == 'downsample_layers' else stage + 1
-    if part == 'downsample_layers':
-        return (0, 2, 3, num_layers)[stage]
-    if stage == 2:
-        return 3 + int(rest[1]) // 3
-    return num_layers if stage == 3 else stage + 1
 
 
 @dataclass
@@ -68,11 +35,11 @@ class _Group:
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """Scales each layer's learning rate by ``decay_rate ** (N + 1 - layer)`` for every ConvNeXt in a model.
+    """Scales each layer's learning rate by ``decay_rate ** (N + 1 - layer)`` for every backbone in a model.
 
-    Everything outside the backbones keeps the base learning rate. One-dimensional parameters, biases and GRN's two
-    vectors get no weight decay. The number of layers N follows from each backbone's depths, see
-    :func:`derive_num_layers`. Backbones are found wherever they are in the model.
+    Everything outside the backbones keeps the base learning rate. One-dimensional parameters, biases, GRN's two
+    vectors, and what a backbone names itself get no weight decay. Each backbone tells its number of layers N; for
+    ConvNeXt it follows from the depths. Backbones of this package are found wherever they are in the model.
 
     Args:
         optim_wrapper_cfg: MMEngine's optimizer wrapper config; its optimizer needs ``lr``.
@@ -82,8 +49,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             wins).
 
     Raises:
-        UserError: If an option is unknown or out of range, if the model holds no ConvNeXt, if ``num_layers``
-            contradicts a backbone, or if a custom key matches no parameter.
+        UserError: If an option is unknown or out of range, if the model holds no backbone of this package, if
+            ``num_layers`` contradicts a backbone, or if a custom key matches no parameter.
     """
 
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
@@ -133,6 +100,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         custom_keys = self.paramwise_cfg.get('custom_keys') or {}
         by_length = sorted(sorted(custom_keys), key=len, reverse=True)
         layers = dict(self._layers(module))
+        undecayed = set(_undecayed(module))
 
         groups: dict[tuple[float, float], _Group] = {}
         rows: dict[tuple[int, float], list[bool]] = {}  # (layer, scale) -> whether each tensor is decayed
@@ -142,7 +110,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 continue
             layer, steps = layers[name]
             scale = self.decay_rate**steps
-            weight_decay = 0.0 if _is_undecayed(name, param) else self.base_wd or 0.0
+            weight_decay = 0.0 if name in undecayed else self.base_wd or 0.0
             for key in by_length:
                 if key in name:
                     scale *= custom_keys[key].get('lr_mult', 1.0)
@@ -165,33 +133,28 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def _layers(self, model: nn.Module) -> Iterator[tuple[str, tuple[int, int]]]:
         """Yields each parameter's name with its layer and with how many layers lie between it and the head."""
-        backbones = {
-            name: derive_num_layers(module.arch.depths)
-            for name, module in model.named_modules()
-            if isinstance(module, ConvNeXt)
-        }
+        backbones = _backbones(model)
         if not backbones:
             raise UserError(
-                f'layer-wise decay found no ConvNeXt in {type(model).__name__}. Use it with a ConvNeXt backbone of '
-                "mmconvnext, or drop optim_wrapper.constructor and its paramwise_cfg for MMEngine's default."
+                f'layer-wise decay found no ConvNeXt in {type(model).__name__}, nor another backbone of mmconvnext. '
+                "Use it with one, or drop optim_wrapper.constructor and its paramwise_cfg for MMEngine's default."
             )
+        counts = {name: backbone.num_layers(self.decay_type) for name, backbone in backbones.items()}
         wanted = self.paramwise_cfg.get('num_layers')
-        for name, derived in backbones.items():
+        for name, derived in counts.items():
             if wanted is not None and wanted != derived:
                 raise UserError(
                     f'paramwise_cfg.num_layers={wanted} contradicts the model: {name or "the backbone"} has '
-                    f'{derived} learning-rate layers. Leave num_layers out; it follows from the depths.'
+                    f'{derived} learning-rate layers. Leave num_layers out; the backbone tells it.'
                 )
-        head = max(backbones.values()) + 1
+        head = max(counts.values()) + 1
         for name, _ in model.named_parameters():
-            owner = next((b for b in backbones if name.startswith(f'{b}.' if b else '')), None)
+            owner, local = _locate(name, backbones)
             if owner is None:
                 yield name, (head, 0)
                 continue
-            segments = name[len(owner) + 1 if owner else 0 :].split('.')
-            local = '.'.join(segment for segment in segments if segment not in WRAPPER_SEGMENTS)
-            num_layers = backbones[owner]
-            layer = layer_of(local, num_layers, self.decay_type)
+            num_layers = counts[owner]
+            layer = backbones[owner].layer_of(local, self.decay_type)
             yield name, (layer if layer <= num_layers else head, num_layers + 1 - layer)
 
     def _report(self, rows: dict[tuple[int, float], list[bool]]) -> None:
@@ -208,8 +171,28 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_undecayed(name: str, param: nn.Parameter) -> bool:
-    return param.ndim == 1 or name.endswith(('.bias', '.grn.gamma', '.grn.beta'))
+def _backbones(model: nn.Module) -> dict[str, DenseBackbone]:
+    return {name: module for name, module in model.named_modules() if isinstance(module, DenseBackbone)}
+
+
+def _locate(name: str, backbones: Mapping[str, DenseBackbone]) -> tuple[str | None, str]:
+    """Returns in which backbone a parameter is, or None, and its name there, without what wrappers insert."""
+    owner = next((b for b in backbones if name.startswith(f'{b}.' if b else '')), None)
+    if owner is None:
+        return None, name
+    segments = name[len(owner) + 1 if owner else 0 :].split('.')
+    return owner, '.'.join(segment for segment in segments if segment not in WRAPPER_SEGMENTS)
+
+
+def _undecayed(model: nn.Module) -> Iterator[str]:
+    """Yields the names of the parameters without weight decay."""
+    backbones = _backbones(model)
+    named = {owner: backbone.no_weight_decay() for owner, backbone in backbones.items()}
+    for name, param in model.named_parameters():
+        owner, local = _locate(name, backbones)
+        by_backbone = owner is not None and local in named[owner]
+        if by_backbone or param.ndim == 1 or name.endswith(('.bias', '.grn.gamma', '.grn.beta')):
+            yield name
 
 
 # The authors' configs and MMDetection's spell it so: type='mmconvnext.LearningRateDecayOptimizerConstructor'

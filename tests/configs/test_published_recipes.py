@@ -12,9 +12,9 @@ import yaml
 from mmengine.config import Config
 
 from mmconvnext.backbones import resolve_arch
+from mmconvnext.backbones.contract import derive_num_layers
 from mmconvnext.checkpoints.manifest import MANIFEST
 from mmconvnext.config_tree import walk
-from mmconvnext.optim.layer_decay import derive_num_layers
 from tests.conftest import ROOT
 from zoo.page import PUBLISHED_COSTS
 

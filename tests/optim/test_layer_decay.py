@@ -7,8 +7,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
 from torch import nn
 
-from mmconvnext.backbones import ARCHS, ConvNeXt
-from mmconvnext.optim.layer_decay import derive_num_layers
+from mmconvnext.backbones import ARCHS, ConvNeXt, DenseBackbone
+from mmconvnext.backbones.contract import derive_num_layers
 
 
 class Detector(nn.Module):
@@ -111,6 +111,38 @@ def test_custom_keys_multiply_and_the_longest_wins(toy):
     assert decays['head.weight'] == 0.1
     with pytest.raises(ValueError, match='bakbone is part of no trainable parameter name'):
         build(model, custom_keys={'bakbone': dict(lr_mult=1.0)})
+
+
+def test_another_backbone_tells_its_layers_and_what_is_not_decayed(toy):
+    class Other(DenseBackbone):
+        """Two layers, in the order of their names."""
+
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.norm = nn.Linear(2, 2), nn.Linear(2, 2), nn.LayerNorm(2)
+            self.table = nn.Parameter(torch.ones(2, 2))
+
+        def num_layers(self, decay_type):
+            return 2 if decay_type == 'layer_wise' else 1
+
+        def layer_of(self, name, decay_type):
+            order = dict(first=0, table=1, second=self.num_layers(decay_type), norm=self.num_layers(decay_type) + 1)
+            return order[name.split('.')[0]]
+
+        def no_weight_decay(self):
+            return {'table'}
+
+    model = nn.ModuleDict(dict(backbone=nn.ModuleDict(dict(module=Other())), other=ConvNeXt(toy)))
+    lrs, decays = (by_name(model, build(model, decay_rate=0.5), key) for key in ('lr', 'weight_decay'))
+    prefix = 'backbone.module'
+    scales = {name: lrs[f'{prefix}.{name}'] for name in ('first.weight', 'table', 'second.weight', 'norm.weight')}
+    assert list(scales.values()) == [0.5**3, 0.5**2, 0.5, 1]
+    assert lrs['other.stages.0.0.gamma'] == 0.5**5
+    assert [name for name, decay in decays.items() if name.startswith(prefix) and decay] == [
+        f'{prefix}.first.weight',
+        f'{prefix}.second.weight',
+    ]
+    assert by_name(model, build(model, 'stage_wise', decay_rate=0.5), 'lr')[f'{prefix}.first.weight'] == 0.5**2
 
 
 def test_backbones_nested_anywhere(toy):

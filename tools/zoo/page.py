@@ -12,10 +12,10 @@ import yaml
 from mmengine.config import Config
 
 from mmconvnext.backbones import resolve_arch
+from mmconvnext.backbones.contract import derive_num_layers
 from mmconvnext.checkpoints.manifest import MANIFEST, Weights
 from mmconvnext.config.backbone import find_backbone
 from mmconvnext.config.reading import is_segmentation
-from mmconvnext.optim.layer_decay import derive_num_layers
 from zoo.complexity import Complexity, measure
 
 # Parameters in millions and multiply-adds in billions: arXiv 2201.03545, tables 3 and 4

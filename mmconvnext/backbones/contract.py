@@ -1,0 +1,91 @@
+"""What the rest of the package asks of a backbone, whichever network it is."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+from mmengine.model import BaseModule
+
+from mmconvnext.backbones.sizes import Arch
+
+
+class DenseBackbone(BaseModule):
+    """A backbone for detection and segmentation: maps of several resolutions, and layers for learning-rate decay.
+
+    The configs' neck and heads get their channels and strides from its attributes. It is built on the meta device for
+    that, without its ``init_cfg``.
+
+    Attributes:
+        out_indices (tuple[int, ...]): Which of its stages it returns, in ascending order.
+        out_channels (tuple[int, ...]): Channels of each output.
+        out_strides (tuple[int, ...]): Input pixels per output pixel, of each output.
+    """
+
+    out_indices: tuple[int, ...]
+    out_channels: tuple[int, ...]
+    out_strides: tuple[int, ...]
+
+    @abstractmethod
+    def num_layers(self, decay_type: str) -> int:
+        """Number of layers N that learning-rate decay counts, neither the stem, which is layer 0, nor the head.
+
+        Args:
+            decay_type: ``layer_wise`` or ``stage_wise``.
+        """
+
+    @abstractmethod
+    def layer_of(self, name: str, decay_type: str) -> int:
+        """Layer of a parameter, from 0 (the stem) to N + 1 (like the head: not decayed).
+
+        Args:
+            name: Its name within the backbone.
+            decay_type: ``layer_wise`` or ``stage_wise``.
+        """
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters without weight decay, beside the vectors and biases, which never have it."""
+        return set()
+
+
+class ConvNeXtLayers(DenseBackbone):
+    """The layers for learning-rate decay of networks built like ConvNeXt.
+
+    The stem is ``downsample_layers.0``, what lies between the stages ``downsample_layers.1`` to ``.3``, and the blocks
+    are ``stages.i.j``. The rules are those of the authors' detection (``layer_wise``) and segmentation
+    (``stage_wise``) code, released with arXiv 2201.03545.
+
+    Attributes:
+        arch (Arch): Depth and width of each of the four stages.
+    """
+
+    arch: Arch
+
+    def num_layers(self, decay_type: str) -> int:
+        """See :func:`derive_num_layers`."""
+        return derive_num_layers(self.arch.depths)
+
+    def layer_of(self, name: str, decay_type: str) -> int:
+        """Layer of a parameter such as ``stages.2.5.pwconv1.weight``; the output norms' is N + 1."""
+        num_layers = self.num_layers(decay_type)
+        part, *rest = name.split('.')
+        if part not in ('downsample_layers', 'stages'):
+            return num_layers + 1  # the output norms are as fresh as the head
+        stage = int(rest[0])
+        if decay_type == 'stage_wise':
+            return 0 if part == 'downsample_layers' else stage + 1
+        if part == 'downsample_layers':
+            return (0, 2, 3, num_layers)[stage]
+        if stage == 2:
+            return 3 + int(rest[1]) // 3
+        return num_layers if stage == 3 else stage + 1
+
+
+def derive_num_layers(depths: Sequence[int]) -> int:
+    """Number of learning-rate layers N of a ConvNeXt, its head not counted.
+
+    One for each of stages 1 and 2, one for each three blocks of stage 3 (the downsampling layer before it joins the
+    first three), one for stage 4: 6 for tiny, 12 for small to huge. The stem is layer 0 and the head is N + 1.
+
+    Args:
+        depths: Number of blocks of the four stages.
+    """
+    return 3 + -(-depths[2] // 3)
