@@ -123,8 +123,8 @@ def _check_every_output_is_used(neck: ConfigDict, dotted: str, backbone: Any) ->
         raise UserError(
             f'{dotted} has start_level={start} and end_level={end}, so it leaves outputs of the backbone unused '
             f'(out_indices={indices}). What serves these alone, such as their norms, would get no gradient, and that '
-            f'stops distributed training. Set model.backbone.out_indices={list(used)}, and in the neck start_level=0 and '
-            'end_level=-1.',
+            f'stops distributed training. Set model.backbone.out_indices={list(used)}, and in the neck start_level=0 '
+            'and end_level=-1.',
             out_indices=list(used),
         )
 
