@@ -45,6 +45,10 @@ class DenseBackbone(BaseModule):
         """Names of parameters without weight decay, beside the vectors and biases, which never have it."""
         return set()
 
+    def own_name(self, name: str) -> str:
+        """This backbone's name of a tensor that checkpoints of the same network call ``name``. By default the same."""
+        return name
+
 
 class ConvNeXtLayers(DenseBackbone):
     """The layers for learning-rate decay of networks built like ConvNeXt.

@@ -7,6 +7,7 @@ A checkpoint passes these modules, none of which imports a later one::
     find_tensors  the content -> tensors by name
     recognise     tensors -> a ConvNeXt under this package's names, by dialects (written with naming) and network
     fit_backbone  a ConvNeXt -> what to load (load_plan), by check_tensors and adapt_stem
+    fit_by_name   the same for another backbone, whose tensors have its own names
     fit_detector  the same for a whole detector or segmentor
     load          changes the model
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
+from mmconvnext.backbones.contract import DenseBackbone
 from mmconvnext.backbones.convnext import ConvNeXt
 from mmconvnext.checkpoints.check_tensors import check_tensors
 from mmconvnext.checkpoints.errors import CheckpointError, count_and_list
@@ -20,8 +21,8 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
     """Checks tensors against ``model``.
 
     Args:
-        model: A detector or segmentor with a ConvNeXt.
-        tensors: The backbone's may have the names of any dialect, the others have MMDetection's or MMSegmentation's.
+        model: A detector or segmentor with a backbone of this package.
+        tensors: A ConvNeXt's may have the names of any dialect, the others have the model's own.
             The names of Mask R-CNN, Cascade R-CNN and UperNet are the same in all versions of these.
         source: The file's name for messages.
         strict: Require all tensors of the model. Otherwise tensors outside of the backbone that are missing or have
@@ -30,11 +31,13 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
     Raises:
         CheckpointError: If they do not fit.
     """
-    backbones = {path: module for path, module in model.named_modules() if isinstance(module, ConvNeXt)}
-    if not backbones:
+    paths = {path: module for path, module in model.named_modules() if isinstance(module, DenseBackbone)}
+    if not paths:
         name = type(model).__name__
-        raise CheckpointError(f'{name} has no ConvNeXt to load {source} into.', file=source, model=name)
-    root = _prefix_of_model(tensors, next(iter(backbones)), source)
+        message = f'{name} has no ConvNeXt, nor another backbone of this package, to load {source} into.'
+        raise CheckpointError(message, file=source, model=name)
+    root = _prefix_of_model(tensors, next(iter(paths)), source)
+    backbones = {path: module for path, module in paths.items() if isinstance(module, ConvNeXt)}
     rest = {name.removeprefix(root): tensor for name, tensor in tensors.items() if name.startswith(root)}
     rest_wanted = dict(model.state_dict())
     obsolete = [name for name in rest if name.startswith(OBSOLETE) and name not in rest_wanted]
@@ -59,11 +62,13 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
     rest_wanted = {name: tensor for name, tensor in rest_wanted.items() if name not in uncounted}
     plan.wanted -= len(uncounted)
     if not strict:
-        same = {n for n in rest.keys() & rest_wanted.keys() if rest[n].shape == rest_wanted[n].shape}
-        plan.left_out += [name for name in rest if name not in same]
-        plan.fresh += [name for name in rest_wanted if name not in same]
-        rest = {name: tensor for name, tensor in rest.items() if name in same}
-        rest_wanted = {name: tensor for name, tensor in rest_wanted.items() if name in same}
+        checked = {n for n in rest.keys() & rest_wanted.keys() if rest[n].shape == rest_wanted[n].shape}
+        checked |= {n for n in rest.keys() | rest_wanted.keys() if n.startswith(tuple(f'{path}.' for path in paths))}
+        plan.left_out += [name for name in rest if name not in checked]
+        plan.fresh += [name for name in rest_wanted if name not in checked]
+        rest = {name: tensor for name, tensor in rest.items() if name in checked}
+        rest_wanted = {name: tensor for name, tensor in rest_wanted.items() if name in checked}
+    plan.origin = plan.origin or f'source {", ".join(sorted({type(module).__name__ for module in paths.values()}))}'
     plan.state |= check_tensors(rest, rest_wanted, source)
     return plan
 

@@ -8,11 +8,13 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import nn
 
+from mmconvnext.backbones.contract import DenseBackbone
 from mmconvnext.backbones.convnext import ConvNeXt
 from mmconvnext.checkpoints.adapt_stem import StemPolicy
 from mmconvnext.checkpoints.errors import CheckpointError
 from mmconvnext.checkpoints.find_tensors import tensors_in
 from mmconvnext.checkpoints.fit_backbone import fit_backbone
+from mmconvnext.checkpoints.fit_by_name import fit_by_name
 from mmconvnext.checkpoints.fit_detector import fit_detector
 from mmconvnext.checkpoints.load_plan import LoadPlan
 from mmconvnext.checkpoints.locate import locate
@@ -26,7 +28,7 @@ ALTERNATIVES = (
 
 
 def load_pretrained(
-    backbone: ConvNeXt,
+    backbone: DenseBackbone,
     checkpoint: str | Path,
     *,
     prefix: str | None = None,
@@ -39,13 +41,13 @@ def load_pretrained(
 
     Args:
         backbone: It keeps its values if an error is raised.
-        checkpoint: See :func:`~mmconvnext.checkpoints.locate.locate`. It may be of any dialect, have any wrapper, and
-            be a whole detector or segmentor.
+        checkpoint: See :func:`~mmconvnext.checkpoints.locate.locate`. It may have any wrapper, be a whole detector or
+            segmentor, and, of a ConvNeXt, be of any dialect.
         prefix: Chooses among several networks in a file: what precedes the names of the tensors.
         key: Chooses among several entries of a file, such as ``model_ema``.
-        final_norm: Load the norm before the classifier into the output norm of stage 3.
-        adapt_stem: How to adapt the stem to images with other channels, ``repeat``, ``zero`` or ``refuse``; see
-            :func:`~mmconvnext.checkpoints.adapt_stem.adapt_stem`.
+        final_norm: Load the norm before the classifier into the output norm of stage 3, in a ConvNeXt only.
+        adapt_stem: How to adapt the stem of a ConvNeXt to images with other channels, ``repeat``, ``zero`` or
+            ``refuse``; see :func:`~mmconvnext.checkpoints.adapt_stem.adapt_stem`.
         allow_pickle: Read files that hold Python objects. Reading them can run any code.
 
     Returns:
@@ -60,15 +62,21 @@ def load_pretrained(
     except CheckpointError as error:
         raise CheckpointError(f'{error} {ALTERNATIVES}', **error.facts) from error
     tensors, notes = tensors_in(read_file(path, allow_pickle), source, key)
-    found = recognise(tensors, source, prefix)
-    plan = fit_backbone(backbone, found, final_norm=final_norm, stem_policy=adapt_stem)
+    if isinstance(backbone, ConvNeXt):
+        found = recognise(tensors, source, prefix)
+        plan = fit_backbone(backbone, found, final_norm=final_norm, stem_policy=adapt_stem)
+        plan.left_out += [*found.dropped, *found.outside]
+    elif final_norm:
+        message = f'final_norm=True is for a ConvNeXt, and the backbone is a {type(backbone).__name__}. Leave it out.'
+        raise CheckpointError(message, final_norm=True)
+    else:
+        plan = fit_by_name(backbone, tensors, source, prefix)
     plan.notes += notes
-    plan.left_out += [*found.dropped, *found.outside]
     return _load(backbone, plan, source)
 
 
 def load_detector(model: nn.Module, checkpoint: str | Path, *, strict: bool = True, allow_pickle: bool = False) -> str:
-    """Loads a whole detector or segmentor with a ConvNeXt, whose backbone may have any dialect's names in the file.
+    """Loads a whole detector or segmentor. In the file a ConvNeXt may have the names of any dialect.
 
     Args:
         model: It keeps its values if an error is raised.
@@ -95,7 +103,7 @@ def load_detector(model: nn.Module, checkpoint: str | Path, *, strict: bool = Tr
 class ConvNeXtPretrained:
     """``init_cfg`` that loads a checkpoint into a backbone: ``dict(type='ConvNeXtPretrained', checkpoint=...)``.
 
-    In a :class:`~mmconvnext.backbones.convnext.ConvNeXt`, ``type='Pretrained'`` does the same.
+    In a backbone of this package ``type='Pretrained'`` does the same.
 
     Args:
         checkpoint: A path, a URL, ``hf-hub:org/name``, or a short name, such as ``convnext_tiny.in1k``.
@@ -108,7 +116,7 @@ class ConvNeXtPretrained:
         self.checkpoint = checkpoint
         self.options = options
 
-    def __call__(self, module: ConvNeXt) -> None:
+    def __call__(self, module: DenseBackbone) -> None:
         """Loads the checkpoint into ``module``. Errors are those of :func:`load_pretrained`."""
         load_pretrained(module, self.checkpoint, **self.options)
 
