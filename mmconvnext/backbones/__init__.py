@@ -1,7 +1,8 @@
-"""ConvNeXt, its layers, and the table of its sizes."""
+"""ConvNeXt, its layers, and the table of its sizes; the road from ResNet to it."""
 
 from mmconvnext.backbones.contract import DenseBackbone
 from mmconvnext.backbones.convnext import ConvNeXt
+from mmconvnext.backbones.road import ConvNeXtRoad
 from mmconvnext.backbones.sizes import ARCHS, Arch, resolve_arch
 
-__all__ = ['ARCHS', 'Arch', 'ConvNeXt', 'DenseBackbone', 'resolve_arch']
+__all__ = ['ARCHS', 'Arch', 'ConvNeXt', 'ConvNeXtRoad', 'DenseBackbone', 'resolve_arch']

@@ -100,6 +100,22 @@ def stages(out_indices: object, num_stages: int) -> tuple[int, ...]:
     return ascending
 
 
+def frozen_stages(value: object, out_indices: Sequence[int]) -> int:
+    """Returns ``frozen_stages`` of a backbone that builds its stages up to the last of ``out_indices``."""
+    num_stages = out_indices[-1] + 1
+    meaning = (
+        f'-1 (nothing), 0 (the stem) or up to {num_stages} (the stem and as many of the {num_stages} stages that '
+        f'out_indices={out_indices} builds)'
+    )
+    return checked('frozen_stages', value, [int], lambda n: -1 <= n <= num_stages, meaning)
+
+
+def drop_path_rate(value: object) -> float:
+    """Returns the rate of stochastic depth."""
+    meaning = 'a number, at least 0 and less than 1'
+    return checked('drop_path_rate', value, (int, float), lambda p: 0 <= p < 1, meaning)
+
+
 def layer_scale(value: object, version: int) -> float:
     """Returns what each entry of layer scale starts from, 0 for no layer scale. None is the papers' value."""
     if value is None:

@@ -1,9 +1,10 @@
 """What the rest of the package asks of a backbone, whichever network it is."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from mmengine.model import BaseModule
+from torch import nn
 
 from mmconvnext.backbones.sizes import Arch
 
@@ -50,18 +51,39 @@ class DenseBackbone(BaseModule):
         return name
 
 
-class ConvNeXtLayers(DenseBackbone):
-    """The layers for learning-rate decay of networks built like ConvNeXt.
+class StagedBackbone(DenseBackbone):
+    """What networks built like ConvNeXt share: which layers are frozen, and which learning rate each has.
 
-    The stem is ``downsample_layers.0``, what lies between the stages ``downsample_layers.1`` to ``.3``, and the blocks
-    are ``stages.i.j``. The rules are those of the authors' detection (``layer_wise``) and segmentation
-    (``stage_wise``) code, released with arXiv 2201.03545.
+    The stem is ``downsample_layers.0``, what lies between the stages ``downsample_layers.1`` to ``.3``, the blocks are
+    ``stages.i.j``, and the norm of each output is ``norm{i}``. The layers for learning-rate decay are those of the
+    authors' detection (``layer_wise``) and segmentation (``stage_wise``) code, released with arXiv 2201.03545.
 
     Attributes:
         arch (Arch): Depth and width of each of the four stages.
+        frozen_stages (int): -1 freezes nothing, 0 the stem, n the stem and the first n stages.
     """
 
     arch: Arch
+    frozen_stages: int
+    downsample_layers: nn.ModuleList
+    stages: nn.ModuleList
+
+    def train(self, mode: bool = True) -> 'StagedBackbone':
+        """Sets the training mode, except in frozen parts, which stay in eval mode."""
+        super().train(mode)
+        for module in self.frozen():
+            module.eval()
+        return self
+
+    def frozen(self) -> Iterator[nn.Module]:
+        """Yields the parts that ``frozen_stages`` freezes."""
+        if self.frozen_stages >= 0:
+            yield self.downsample_layers[0]
+        for i in range(self.frozen_stages):
+            yield self.downsample_layers[i]
+            yield self.stages[i]
+            if i in self.out_indices:
+                yield getattr(self, f'norm{i}')
 
     def num_layers(self, decay_type: str) -> int:
         """See :func:`derive_num_layers`."""

@@ -5,7 +5,7 @@ Parameter names are those of the authors' code, so their checkpoints fit; only G
 the authors' have (1, 1, 1, 4C). Tensors are (B, C, H, W) in channels-last memory.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmconvnext.backbones import arguments
-from mmconvnext.backbones.contract import ConvNeXtLayers
+from mmconvnext.backbones.contract import StagedBackbone
 from mmconvnext.backbones.layers import GRN, DropPath, LayerNorm2d
 from mmconvnext.backbones.sizes import resolve_arch
 from mmconvnext.backbones.unmodified import tensors_if_unmodified
@@ -83,7 +83,7 @@ class Stage(nn.Sequential):
         with_cp: Whether to recompute each block in the backward instead of keeping its activations.
     """
 
-    def __init__(self, blocks: Iterable[Block], with_cp: bool) -> None:
+    def __init__(self, blocks: Iterable[nn.Module], with_cp: bool = False) -> None:
         super().__init__(*blocks)
         self.with_cp = with_cp
 
@@ -95,7 +95,7 @@ class Stage(nn.Sequential):
 
 
 @MODELS.register_module()
-class ConvNeXt(ConvNeXtLayers):
+class ConvNeXt(StagedBackbone):
     """ConvNeXt V1 or V2 with an output for each of several stages, each through a LayerNorm of its own.
 
     Args:
@@ -149,18 +149,9 @@ class ConvNeXt(ConvNeXtLayers):
         self.in_channels = arguments.checked('in_channels', in_channels, [int], lambda n: n > 0, 'a positive integer')
         self.out_indices = arguments.stages(out_indices, len(depths))
         num_stages = self.out_indices[-1] + 1
-        self.frozen_stages = arguments.checked(
-            'frozen_stages',
-            frozen_stages,
-            [int],
-            lambda n: -1 <= n <= num_stages,
-            f'-1 (nothing), 0 (the stem) or up to {num_stages} (the stem and as many of the {num_stages} stages that '
-            f'out_indices={self.out_indices} builds)',
-        )
+        self.frozen_stages = arguments.frozen_stages(frozen_stages, self.out_indices)
         self.with_cp = arguments.checked('with_cp', with_cp, [bool], lambda _: True, 'True or False')
-        drop_path_rate = arguments.checked(
-            'drop_path_rate', drop_path_rate, (int, float), lambda p: 0 <= p < 1, 'a number, at least 0 and less than 1'
-        )
+        drop_path_rate = arguments.drop_path_rate(drop_path_rate)
         layer_scale_init_value = arguments.layer_scale(layer_scale_init_value, self.version)
 
         self.out_channels = tuple(widths[i] for i in self.out_indices)
@@ -189,7 +180,7 @@ class ConvNeXt(ConvNeXtLayers):
             self.add_module(f'norm{i}', LayerNorm2d(widths[i], eps=EPS))
 
         self.apply(_init_like_the_paper)
-        for module in self._frozen():
+        for module in self.frozen():
             module.requires_grad_(False)
         # Gradients are channels-last, and DDP warns where parameters are not. FSDP wants contiguous parameters, which
         # to(memory_format=torch.contiguous_format) restores
@@ -210,13 +201,6 @@ class ConvNeXt(ConvNeXtLayers):
                 outs.append(getattr(self, f'norm{i}')(x))
         return tuple(outs)
 
-    def train(self, mode: bool = True) -> 'ConvNeXt':
-        """Sets the training mode, except in frozen parts, which stay in eval mode."""
-        super().train(mode)
-        for module in self._frozen():
-            module.eval()
-        return self
-
     def switch_to_deploy(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Raises a UserError: :func:`mmconvnext.deploy.deploy` has replaced this method."""
         raise UserError(
@@ -224,15 +208,6 @@ class ConvNeXt(ConvNeXtLayers):
             '`from mmconvnext.deploy import deploy` and `model.backbone = deploy(model.backbone)`.',
             replacement='mmconvnext.deploy.deploy',
         )
-
-    def _frozen(self) -> Iterator[nn.Module]:
-        if self.frozen_stages >= 0:
-            yield self.downsample_layers[0]
-        for i in range(self.frozen_stages):
-            yield self.downsample_layers[i]
-            yield self.stages[i]
-            if i in self.out_indices:
-                yield getattr(self, f'norm{i}')
 
 
 def _init_like_the_paper(module: nn.Module) -> None:

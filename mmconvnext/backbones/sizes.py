@@ -64,10 +64,11 @@ def resolve_arch(arch: str | Mapping[str, Sequence[int]]) -> Arch:
             f'widths=(96, 192, 384, 768)).{hint}',
             argument='arch',
         )
-    return Arch(*(_one_per_stage(f'arch[{name!r}]', arch[name]) for name in ('depths', 'widths')))
+    return Arch(*(one_per_stage(f'arch[{name!r}]', arch[name]) for name in ('depths', 'widths')))
 
 
-def _one_per_stage(name: str, values: object) -> tuple[int, ...]:
+def one_per_stage(name: str, values: object) -> tuple[int, ...]:
+    """Returns four positive integers, or raises a UserError that calls them ``name``."""
     meaning = 'one positive integer for each of the four stages'
     found = integers(name, values, lambda n: n > 0, meaning)
     if len(found) != 4:

@@ -1,7 +1,8 @@
 """Checks the tensors of a file by their names against a backbone that is not a ConvNeXt, without changing it."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 
 from torch import Tensor
 
@@ -33,7 +34,7 @@ def fit_by_name(
     needed = {name: tensor for name, tensor in wanted.items() if not OUTPUT_NORM.match(name)}
     kind = type(backbone).__name__
     if prefix is None:
-        prefixes = sorted(set(_prefixes(backbone, tensors, next(iter(needed)))))
+        prefixes = _prefixes(backbone, tensors, needed)
         if len(prefixes) != 1:
             message = (
                 f'{source} holds {len(prefixes)} networks with the names of this {kind}, under '
@@ -71,11 +72,13 @@ def fit_by_name(
     return plan
 
 
-def _prefixes(backbone: DenseBackbone, names: Iterable[str], first: str) -> Iterable[str]:
-    """Yields what precedes each name in a file that means the backbone's tensor ``first``."""
+def _prefixes(backbone: DenseBackbone, names: Iterable[str], needed: Collection[str]) -> list[str]:
+    """Returns what precedes the names of each network in a file that has most of what the backbone needs."""
+    counts: Counter[str] = Counter()
     for name in names:
-        starts = (0, *(dot.end() for dot in re.finditer(r'\.', name)))
-        yield from (name[:start] for start in starts if backbone.own_name(name[start:]) == first)
+        for start in (0, *(dot.end() for dot in re.finditer(r'\.', name))):
+            counts[name[:start]] += backbone.own_name(name[start:]) in needed
+    return sorted(prefix for prefix, count in counts.items() if 2 * count > len(needed))
 
 
 def _part(name: str) -> str:

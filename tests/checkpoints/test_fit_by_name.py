@@ -86,7 +86,8 @@ def test_one_of_two_networks(state, save):
         (lambda s: s.update({'stages.1.0.bias': torch.ones(5)}), dict(misshapen=['stages.1.0.bias'])),
         (lambda s: s.update({'stages.0.0.bias': torch.ones(4)}), dict(tensor='stages.0.0.bias')),
         (lambda s: s['layer1.0.bias'].fill_(torch.nan), dict(tensor='stages.0.0.bias')),
-        (lambda s: s.pop('layer1.0.weight'), dict(prefixes=[])),
+        (lambda s: s.pop('layer1.0.weight'), dict(missing=['stages.0.0.weight'])),
+        (lambda s: [s.pop(name) for name in [*s] if name.startswith('layer1')], dict(prefixes=[])),
     ],
 )
 def test_misfits_change_nothing(state, save, damage, facts):

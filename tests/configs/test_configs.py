@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 from zoo.complexity import measure
 from zoo.page import PUBLISHED_COSTS
 
-CONFIGS = sorted(p for p in (ROOT / 'configs').glob('*/*.py') if p.parent.name != '_base_')
+CONFIGS = sorted(p for task in ('detection', 'segmentation') for p in (ROOT / 'configs' / task).glob('*.py'))
 LETTERS = dict(a='atto', n='nano', t='tiny', s='small', b='base', l='large', xl='xlarge', h='huge')
 MODELS = dict(
     mask='MaskRCNN',

@@ -1,0 +1,3 @@
+_base_ = '../_base_/mask_rcnn_road_3x.py'
+
+model = dict(backbone=dict(step='stage_ratio'), neck=dict(in_channels=[256, 512, 1024, 2048]))
