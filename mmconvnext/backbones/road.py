@@ -16,7 +16,7 @@ from mmconvnext.backbones import arguments
 from mmconvnext.backbones.contract import StagedBackbone
 from mmconvnext.backbones.convnext import EPS, ConvNeXt, Stage
 from mmconvnext.backbones.layers import DropPath, LayerNorm2d
-from mmconvnext.backbones.road_steps import Design, design_of, resized
+from mmconvnext.backbones.road_steps import Design, design_of
 from mmconvnext.backbones.sizes import Arch, one_per_stage
 from mmconvnext.errors import UserError
 
@@ -27,7 +27,7 @@ ARGUMENTS = (
     'norm_cfg, norm_eval, init_cfg'
 )
 # torchvision's names of the parts of a ResNet, and ours
-OF_TORCHVISION = {
+OF_TORCHVISION: dict[str, str | Callable[[re.Match[str]], str]] = {
     r'^conv1\.': 'downsample_layers.0.0.',
     r'^bn1\.': 'downsample_layers.0.1.',
     r'^layer([1-4])\.(\d+)\.': lambda found: f'stages.{int(found[1]) - 1}.{found[2]}.',
@@ -160,7 +160,7 @@ class ConvNeXtRoad(StagedBackbone):
             depths = one_per_stage('depths', depths)
         if width is not None:
             width = arguments.checked('width', width, [int], lambda n: n > 0, 'a positive integer')
-        self.design = resized(design_of(step, regime), depths, width)
+        self.design = design_of(step, regime, depths=depths, width=width)
         self.arch = Arch(self.design.depths, self.design.out_widths)
         self.in_channels = arguments.checked('in_channels', in_channels, [int], lambda n: n > 0, 'a positive integer')
         self.out_indices = arguments.stages(out_indices, len(self.arch.depths))
@@ -241,7 +241,7 @@ class ConvNeXtRoad(StagedBackbone):
         super().train(mode)
         if self.norm_eval:
             for module in self.modules():
-                if isinstance(module, tuple(BATCH_NORMS.values())):
+                if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
                     module.eval()
         return self
 

@@ -4,7 +4,6 @@ Source: A ConvNet for the 2020s, arXiv 2201.03545, section 2, figure 2, and tabl
 layouts are those of the code that the authors gave to their reviewers.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -156,15 +155,18 @@ STEPS = (
         Published(83.60, 15.35),
     ),
 )
+# The paper compares each road with a Swin Transformer, trained by the same recipe
+SWIN = dict(resnet50=('Swin-T', Published(81.30, 4.50)), resnet200=('Swin-B', Published(83.50, 15.43)))
 NAMES = tuple(step.name for step in STEPS)
 
 
-def design_of(step: object, regime: object) -> Design:
+def design_of(step: object, regime: object, **sizes: Any) -> Design:
     """Returns the network after a step.
 
     Args:
         step: A name of :data:`STEPS`.
         regime: ``resnet50`` (to ConvNeXt-T) or ``resnet200`` (to ConvNeXt-B).
+        sizes: ``depths`` and ``width`` in place of the road's, unless None.
 
     Raises:
         UserError: If there is no such step or regime.
@@ -179,10 +181,5 @@ def design_of(step: object, regime: object) -> Design:
     for taken in STEPS[: NAMES.index(step) + 1]:
         if taken.name == step or not taken.is_side_branch:
             settings |= {k: v[regime] if isinstance(v, Mapping) else v for k, v in taken.changes.items()}
+    settings |= {name: size for name, size in sizes.items() if size is not None}
     return Design(**settings)
-
-
-def resized(design: Design, depths: tuple[int, ...] | None, width: int | None) -> Design:
-    """Returns the same design with other sizes, where they are given."""
-    sizes = dict(depths=depths, width=width)
-    return dataclasses.replace(design, **{name: size for name, size in sizes.items() if size is not None})

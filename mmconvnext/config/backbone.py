@@ -3,7 +3,7 @@
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 
-from mmconvnext.backbones import DenseBackbone
+from mmconvnext.backbones import ConvNeXt, DenseBackbone
 from mmconvnext.config_tree import NodePath, look_up, walk, walk_with_path
 from mmconvnext.errors import UserError
 
@@ -24,7 +24,7 @@ def backbone_path(model: ConfigDict) -> NodePath:
         UserError: If the model has no backbone of this package.
     """
     for path, node in walk_with_path(model):
-        if _is_backbone(node.get('type')):
+        if _is(node.get('type'), DenseBackbone):
             return path
     others = [node.type for node in walk(model) if str(node.get('type')).endswith('.ConvNeXt')]
     hint = (
@@ -36,9 +36,14 @@ def backbone_path(model: ConfigDict) -> NodePath:
     raise UserError(f"the model has no backbone of type 'ConvNeXt', which is what this package is for.{hint}")
 
 
-def _is_backbone(kind: object) -> bool:
-    """Returns whether a type, or its name, is of a backbone of this package, or of one derived from these."""
+def is_convnext(backbone: ConfigDict) -> bool:
+    """Returns whether a backbone's config is of a ConvNeXt, which the published weights are for."""
+    return _is(backbone.get('type'), ConvNeXt)
+
+
+def _is(kind: object, base: type) -> bool:
+    """Returns whether a type, or its name, is ``base`` or derived from it."""
     if isinstance(kind, str):
         # MODELS.get() would import MMDetection's models in search of the name
         kind = MODELS.module_dict.get(kind.removeprefix('mmconvnext.'))
-    return isinstance(kind, type) and issubclass(kind, DenseBackbone)
+    return isinstance(kind, type) and issubclass(kind, base)

@@ -6,7 +6,7 @@ from mmengine.config import Config, ConfigDict
 
 from mmconvnext.backbones import resolve_arch
 from mmconvnext.checkpoints.manifest import MANIFEST, Weights
-from mmconvnext.config.backbone import backbone_path, find_backbone
+from mmconvnext.config.backbone import backbone_path, find_backbone, is_convnext
 from mmconvnext.config.options import Options
 from mmconvnext.config_tree import as_list, look_up, walk
 from mmconvnext.errors import UserError
@@ -69,12 +69,14 @@ def match_size(model: ConfigDict, options: Options) -> None:
 
 
 def check_weights(model: ConfigDict) -> None:
-    """Checks that weights that the config names by a short name are of the backbone's size and version.
+    """Checks that weights that the config names by a short name are of a ConvNeXt's size and version.
 
     Raises:
         UserError: If they are not. The message, and ``facts['fitting']``, name those that are.
     """
     backbone = find_backbone(model)
+    if not is_convnext(backbone):  # whose file is checked tensor by tensor as it is loaded
+        return
     arch, version = backbone.get('arch', 'tiny'), backbone.get('version', 1)
     for _, weights in _named_weights(backbone):
         if (resolve_arch(weights.arch), weights.version) == (resolve_arch(arch), version):

@@ -8,6 +8,7 @@ from torch import nn
 
 from mmconvnext.backbones import ConvNeXt
 from mmconvnext.deploy import deploy
+from mmconvnext.errors import UserError
 from mmconvnext.kernels.cpu.linear import can_pack
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
@@ -28,7 +29,11 @@ class DeployHook(Hook):
         self.originals: list[tuple[nn.Module, str, ConvNeXt]] = []
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """Replaces every ConvNeXt inside the model, also inside of wrappers."""
+        """Replaces every ConvNeXt inside the model, also inside of wrappers.
+
+        Raises:
+            UserError: If there is none.
+        """
         deployed: dict[ConvNeXt, nn.Module] = {}  # a shared backbone stays shared
         for path, module in [*runner.model.named_modules(remove_duplicate=False)]:
             if isinstance(module, ConvNeXt):
@@ -39,6 +44,10 @@ class DeployHook(Hook):
                 on_cpu = next(module.parameters()).device.type == 'cpu'
                 if on_cpu and self.dtype == torch.bfloat16 and not can_pack(self.dtype):
                     runner.logger.warning('This CPU has no fast products in bfloat16; fp32 may take less time.')
+        if not self.originals:
+            raise UserError(
+                f'--fuse folds the blocks of a ConvNeXt, and {type(runner.model).__name__} has none. Leave it out.'
+            )
 
     def after_test_iter(self, runner: Runner, batch_idx: int, *args, **kwargs) -> None:
         """Puts the ConvNeXts back after the last batch, before EMAHook exchanges the model's parameters again."""

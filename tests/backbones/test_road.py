@@ -1,4 +1,4 @@
-"""The networks on the road from ResNet to ConvNeXt are the paper's: costs, ends, and each layout in between."""
+"""The networks on the road from ResNet to ConvNeXt are the paper's: both ends, and each layout in between."""
 
 import pytest
 import torch
@@ -6,73 +6,14 @@ import torchvision
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from mmconvnext.backbones import ConvNeXt, ConvNeXtRoad
-from mmconvnext.backbones.road_steps import NAMES, REGIMES, STEPS
+from mmconvnext.backbones.road_steps import NAMES
 from mmconvnext.checkpoints.fit_by_name import fit_by_name
 from mmconvnext.errors import UserError
 
 TOY = dict(depths=(1, 2, 4, 1), width=4)
 WITH_BATCH_NORM = NAMES[: NAMES.index('layer_norm')]
-
-# Multiply-adds (billions) and parameters of the classifiers, ResNet-50 and ResNet-200 regime: printed in tables 10 and
-# 11 of arXiv 2201.03545, and counted for the authors' code
-COSTS = {
-    'resnet': (4.09, 25_557_032, 15.01, 64_673_832),
-    'stage_ratio': (4.53, 28_628_520, 14.52, 83_066_332),
-    'patchify_stem': (4.42, 28_622_120, 14.38, 83_057_932),
-    'depthwise': (2.35, 15_722_600, 7.23, 42_585_472),
-    'width': (5.27, 33_760_936, 16.76, 96_526_568),
-    'inverted_bottleneck': (4.64, 25_851_400, 15.68, 83_700_072),
-    'depthwise_up': (4.07, 25_625_416, 14.63, 83_094_632),
-    'kernel_5': (4.10, 25_720_648, 14.70, 83_369_064),
-    'kernel_7': (4.15, 25_863_496, 14.81, 83_780_712),
-    'kernel_9': (4.21, 26_053_960, 14.95, 84_329_576),
-    'kernel_11': (4.29, 26_292_040, 15.13, 85_015_656),
-    'gelu': (4.15, 25_863_496, 14.81, 83_780_712),
-    'fewer_activations': (4.15, 25_863_496, 14.81, 83_780_712),
-    'fewer_norms': (4.15, 25_797_256, 14.81, 83_600_232),
-    'layer_norm': (4.46, 25_836_328, 14.81, 83_707_624),
-    'convnext': (4.49, 28_589_128, 15.35, 88_591_464),
-}
-# Rows of table 10 that no count gives. Figure 2 of the paper has 4.2 and 4.5, which are these, rounded
-NOT_REPRODUCED = {('layer_norm', 'resnet50'): 4.15, ('convnext', 'resnet50'): 4.46}
-FIGURE_2 = [4.1, 4.5, 4.4, 2.4, 5.3, 4.6, 4.1, 4.1, 4.2, 4.2, 4.3, 4.2, 4.2, 4.2, 4.2, 4.5]
-
-
-@pytest.fixture(scope='module')
-def counted():
-    """Multiply-adds in billions and parameters of each step's classifier, by step and regime."""
-
-    def count(step, regime):
-        with torch.device('meta'):
-            backbone = ConvNeXtRoad(step, regime).eval()
-            with FlopCounterMode(display=False) as counter, torch.no_grad():
-                backbone(torch.empty(1, 3, 224, 224))
-        channels = backbone.out_channels[-1]
-        params = sum(p.numel() for name, p in backbone.named_parameters() if not name.startswith('norm'))
-        norm = 2 * channels if step == 'convnext' else 0
-        macs = counter.get_total_flops() // 2 + 1000 * channels
-        return macs / 1e9, params + norm + 1000 * (channels + 1)
-
-    return {(step, regime): count(step, regime) for step in NAMES for regime in REGIMES}
-
-
-@pytest.mark.parametrize('regime', REGIMES)
-@pytest.mark.parametrize('step', NAMES)
-def test_costs_are_the_papers_to_the_printed_digit(counted, step, regime):
-    macs, params = counted[step, regime]
-    printed = COSTS[step][2 * REGIMES.index(regime)]
-    assert round(macs, 2) == NOT_REPRODUCED.get((step, regime), printed)
-    assert params == COSTS[step][2 * REGIMES.index(regime) + 1]
-    assert STEPS[NAMES.index(step)].published(regime).macs == printed
-
-
-def test_costs_are_those_of_figure_2(counted):
-    # A printed 4.15, rounded again, is the figure's 4.2
-    printed_2 = [round(counted[step, 'resnet50'][0], 2) for step in NAMES]
-    assert [round(macs + 1e-9, 1) for macs in printed_2] == FIGURE_2
 
 
 def randomize(backbone):

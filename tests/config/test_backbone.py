@@ -8,6 +8,7 @@ from torch import nn
 from mmconvnext.backbones import ConvNeXt, DenseBackbone
 from mmconvnext.config.backbone import backbone_path, find_backbone
 from mmconvnext.config.neck_and_heads import match_backbone
+from mmconvnext.config.pretrained import check_weights
 from mmconvnext.errors import UserError
 
 
@@ -58,3 +59,12 @@ def test_neck_follows_another_backbone(registered):
     match_backbone(model)
     assert model.neck.in_channels == [3, 5]
     assert model.rpn_head.anchors.strides == [8, 32, 64]
+
+
+@pytest.mark.parametrize('checkpoint', ['convnext_base.in1k', 'convnext_tiny.in1k'])
+def test_published_weights_are_checked_against_a_convnext_only(checkpoint):
+    """The last step of the road from ResNet-200 is ConvNeXt-B, but its config has no arch."""
+    init_cfg = dict(type='ConvNeXtPretrained', checkpoint=checkpoint)
+    check_weights(ConfigDict(backbone=dict(type='ConvNeXtRoad', regime='resnet200', init_cfg=init_cfg)))
+    with pytest.raises(UserError):
+        check_weights(ConfigDict(backbone=dict(type='ConvNeXt', arch='small', init_cfg=init_cfg)))

@@ -9,9 +9,10 @@ from mmengine.model import BaseModel, BaseTTAModel
 from mmengine.runner import Runner
 from torch import nn
 
-from mmconvnext import ConvNeXt
+from mmconvnext.backbones import ConvNeXt, ConvNeXtRoad
 from mmconvnext.checkpoints.load import unwrap
 from mmconvnext.deploy import DeployedConvNeXt
+from mmconvnext.errors import UserError
 from mmconvnext.runner import deploy_hook
 from mmconvnext.runner.deploy_hook import DeployHook
 from tests.conftest import TOY
@@ -53,6 +54,14 @@ def test_every_backbone_is_replaced_and_comes_back_after_the_last_batch() -> Non
     hook.after_test_iter(runner, 1)
     assert parts['student'] is parts['shared'] is backbone
     assert isinstance(parts['teacher'][0], ConvNeXt)
+
+
+def test_a_model_without_a_convnext_is_refused() -> None:
+    """--fuse had no effect, and nothing said so."""
+    with torch.device('meta'):
+        model = nn.Sequential(ConvNeXtRoad('gelu', width=4))
+    with pytest.raises(UserError):
+        DeployHook('fp32').before_test_epoch(fake_runner(model))
 
 
 class Model(BaseModel):
