@@ -78,8 +78,8 @@ def _draw_reached(axes: Axes, metric: str, rows: list[Row]) -> None:
         axes.barh(y, mean, color=_colours([row]))
         axes.scatter(row.reached, [y] * len(row.reached), color=COLOURS['published'], s=14, zorder=3)
         axes.text(max(row.reached), y, f'  {mean:.1f}', va='center', fontsize='small')
-    axes.set(title=f'{metric} reached here, %: mean, and each run')
-    axes.margins(x=0.15)
+    highest = max(value for row in rows for value in row.reached)
+    axes.set(title=f'{metric} reached here, %: mean, and each run', xlim=(0, 1.15 * highest or 1))
 
 
 def _colours(rows: list[Row]) -> list[str]:

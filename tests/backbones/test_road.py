@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from mmconvnext.backbones import ConvNeXt, ConvNeXtRoad
 from mmconvnext.backbones.road_steps import NAMES
+from mmconvnext.checkpoints import CheckpointError
 from mmconvnext.checkpoints.fit_by_name import fit_by_name
 from mmconvnext.errors import UserError
 
@@ -68,6 +69,18 @@ def test_last_step_computes_what_our_convnext_tiny_does():
     x = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
         assert all(torch.equal(actual, wanted) for actual, wanted in zip(road(x), convnext(x)))
+
+
+def test_last_step_takes_a_convnext_file_by_its_names_and_leaves_the_classifier():
+    convnext = ConvNeXt(dict(depths=TOY['depths'], widths=(4, 8, 16, 32)))
+    state = {name: t for name, t in randomize(convnext).state_dict().items() if not name.startswith('norm')}
+    classifier = {'norm.weight': torch.ones(32), 'norm.bias': torch.ones(32), 'head.weight': torch.ones(5, 32)}
+    road = ConvNeXtRoad('convnext', **TOY)
+    plan = fit_by_name(road, state | classifier, 'file.pth')
+    assert plan.state.keys() == state.keys()
+    assert plan.left_out == list(classifier)
+    with pytest.raises(CheckpointError):
+        fit_by_name(ConvNeXtRoad('layer_norm', **TOY), state, 'file.pth')
 
 
 class Reference:
