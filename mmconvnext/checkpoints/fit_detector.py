@@ -40,7 +40,7 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
     obsolete = [name for name in rest if name.startswith(OBSOLETE) and name not in rest_wanted]
     rest = {name: tensor for name, tensor in rest.items() if name not in obsolete}
     obsolete += [name for name in tensors if not name.startswith(root)]
-    plan = LoadPlan(wanted=len(rest_wanted), notes=[f'{count_and_list(obsolete, 1)} left out'] if obsolete else [])
+    plan = LoadPlan(total=len(rest_wanted), notes=[f'{count_and_list(obsolete, 1)} left out'] if obsolete else [])
     for path, module in backbones.items():
         found = _recognise_backbone(f'{path}.', rest, source)
         part = fit_backbone(module, found, stem_policy='refuse' if strict else 'repeat')
@@ -50,6 +50,8 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
         plan.state |= {f'{path}.{name}': tensor for name, tensor in part.state.items()}
         plan.fresh += [f'{path}.{name}' for name in part.fresh]
         plan.notes += part.notes
+        if left_out := [f'{path}.{name}' for name in part.left_out] + found.dropped:
+            plan.notes.append(f'{count_and_list(left_out)} left out')
         plan.origin = part.origin
         rest = {name: tensor for name, tensor in rest.items() if not name.startswith(f'{path}.')}
         rest_wanted = {name: tensor for name, tensor in rest_wanted.items() if not name.startswith(f'{path}.')}
@@ -57,7 +59,7 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
     # BatchNorms of old PyTorch versions did not count batches, and the count is only used without momentum
     uncounted = [name for name in rest_wanted if name.endswith('.num_batches_tracked') and name not in rest]
     rest_wanted = {name: tensor for name, tensor in rest_wanted.items() if name not in uncounted}
-    plan.wanted -= len(uncounted)
+    plan.total -= len(uncounted)
     if not strict:
         same = {n for n in rest.keys() & rest_wanted.keys() if rest[n].shape == rest_wanted[n].shape}
         plan.left_out += [name for name in rest if name not in same]

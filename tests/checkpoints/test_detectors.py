@@ -193,6 +193,15 @@ def test_backbone_of_mmpretrain(detector, state, save):
     assert 'source MMPretrain V1' in report
 
 
+@pytest.mark.parametrize('strict', [True, False])
+def test_what_the_backbone_leaves_out_is_said(detector, state, save, strict):
+    """Tensors under the backbone's name that its model does not have were dropped without a word."""
+    others = {'backbone.mask_token': torch.ones(1), 'backbone.norm.weight': torch.ones(32)}
+    report = load_detector(detector, save(state | others), strict=strict)
+    assert filled(detector, state)
+    assert all(name in report for name in others)
+
+
 def test_files_without_counts_of_batches(save):
     model = build('segmentation/upernet_convnext_t_160k.py', narrow=True, arch=TOY)
     state = {n: torch.randn_like(t) for n, t in model.state_dict().items() if not n.endswith('num_batches_tracked')}
