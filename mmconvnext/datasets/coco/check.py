@@ -11,7 +11,7 @@ from mmconvnext.datasets.coco.reading import UnreadableError, garbage_collection
 from mmconvnext.datasets.coco.records import BOX, Annotation, Fault, Image, Records, read_records
 from mmconvnext.datasets.coco.references import check_references
 from mmconvnext.datasets.findings import Findings, Severity
-from mmconvnext.datasets.listing import contents, is_remote, some
+from mmconvnext.datasets.listing import contents, first_few, is_remote
 
 WITHOUT_MASKS = 'configs/detection/faster_rcnn_convnext_t_3x.py or cascade_rcnn_convnext_t_3x.py'
 CROWD = 'iscrowd=1 marks a region of many objects, which is neither learnt nor evaluated; a single object has 0.'
@@ -201,8 +201,8 @@ def _check_classes(
     if unknown:
         what = (
             f'has other classes than {use.name} expects.\n'
-            f'    expected but not in the file: {some(unknown, 10)}\n'
-            f'    categories of the file: {some(names, 10)}\n'
+            f'    expected but not in the file: {first_few(unknown, 10)}\n'
+            f'    categories of the file: {first_few(names, 10)}\n'
             'MMDetection matches them by name, and would silently drop or mislabel the annotations'
         )
         findings.add('classes-unknown', Severity.REFUSES, path, what, remedy(names), count=0)
@@ -212,7 +212,7 @@ def _check_classes(
         others = [other.name for other in uses if not _keeps_classes_in_order(order, other)]
         if others:
             what = (
-                f'is read with the classes in different orders by {use.name} and {some(others)}. MMDetection numbers '
+                f'is read with the classes in different orders by {use.name} and {first_few(others)}. MMDetection numbers '
                 'them in the order of the file, so pictures and predictions would have wrong names'
             )
             findings.add('classes-order', Severity.REFUSES, path, what, remedy(in_order), count=0)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from mmconvnext.datasets.coco.masks import MaskError, check_segmentation, has_short_parts
 from mmconvnext.datasets.coco.mending import Mends
 from mmconvnext.datasets.coco.reading import UnreadableError, members, read_text
-from mmconvnext.datasets.listing import some
+from mmconvnext.datasets.listing import first_few
 
 # What CocoDataset and pycocotools read of each record, without a default. Annotations also have an id, which is given
 # anew where it is not sound
@@ -152,7 +152,7 @@ def read_records(path: str, *, needs_annotations: bool, needs_masks: bool) -> Re
     if missing:
         raise UnreadableError(
             f'has no {" and no ".join(map(repr, missing))}; a COCO annotation file is an object with the keys '
-            f'{", ".join(REQUIRED)}. This one has {some(keys, 6) or "none"}'
+            f'{", ".join(REQUIRED)}. This one has {first_few(keys, 6) or "none"}'
         )
     for key in needed:
         if not records.count.get(key):

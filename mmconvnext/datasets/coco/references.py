@@ -6,7 +6,7 @@ from typing import Any
 
 from mmconvnext.datasets.coco.records import Annotation, Category, Image, Records, kind_of
 from mmconvnext.datasets.findings import Findings, Severity
-from mmconvnext.datasets.listing import some
+from mmconvnext.datasets.listing import first_few
 
 
 def check_references(findings: Findings, path: str, records: Records, *, evaluated: bool) -> None:
@@ -181,7 +181,7 @@ def _check_pointers(findings: Findings, path: str, records: Records) -> None:
                     Severity.REFUSES,
                     path,
                     'annotations have a category_id that the file does not list, and MMDetection would drop them',
-                    f'Its categories have ids such as {some((repr(c) for c in categories), 5)}: add the missing ones, '
+                    f'Its categories have ids such as {first_few((repr(c) for c in categories), 5)}: add the missing ones, '
                     'or see whether one of the two starts at 0 and the other at 1.',
                     example=f'annotations[{annotation.place}] has category_id {value!r}',
                     total=total,
