@@ -303,8 +303,8 @@ def _check_values(findings: Findings, listed: str, dataset: Any, name: str, valu
             'map-values',
             Severity.REFUSES,
             listed,
-            f'label maps that were read have values that are no class, {first_few(said, 10)}; {name} has {count} classes '
-            f'and reduce_zero_label={dataset.reduce_zero_label}, so a pixel must be {_meaning(first, count)}',
+            f'label maps that were read have values that are no class, {first_few(said, 10)}; {name} has {count} '
+            f'classes and reduce_zero_label={dataset.reduce_zero_label}, so a pixel must be {_meaning(first, count)}',
             'Set metainfo (and num_classes of the heads) to all classes, or number the labels so.' + hint,
             count=len(values.unknown),
             total=total,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmconvnext.datasets.coco.masks import has_short_parts
 from mmconvnext.datasets.coco.reading import garbage_collection_paused, read_text
+from mmconvnext.datasets.coco.segmentation import has_short_parts
 
 
 @dataclass

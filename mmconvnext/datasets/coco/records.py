@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, NamedTuple
 
-from mmconvnext.datasets.coco.masks import MaskError, check_segmentation, has_short_parts
 from mmconvnext.datasets.coco.mending import Mends
 from mmconvnext.datasets.coco.reading import UnreadableError, members, read_text
+from mmconvnext.datasets.coco.segmentation import MaskError, check_segmentation, has_short_parts
 from mmconvnext.datasets.listing import first_few
 
 # What CocoDataset and pycocotools read of each record, without a default. Annotations also have an id, which is given

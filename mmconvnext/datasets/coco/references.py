@@ -181,8 +181,8 @@ def _check_pointers(findings: Findings, path: str, records: Records) -> None:
                     Severity.REFUSES,
                     path,
                     'annotations have a category_id that the file does not list, and MMDetection would drop them',
-                    f'Its categories have ids such as {first_few((repr(c) for c in categories), 5)}: add the missing ones, '
-                    'or see whether one of the two starts at 0 and the other at 1.',
+                    f'Its categories have ids such as {first_few((repr(c) for c in categories), 5)}: add the missing '
+                    'ones, or see whether one of the two starts at 0 and the other at 1.',
                     example=f'annotations[{annotation.place}] has category_id {value!r}',
                     total=total,
                 )

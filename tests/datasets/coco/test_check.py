@@ -242,7 +242,7 @@ def test_boxes_only(root, rewrite, own_coco, own_detection, complaint, check, na
 
 
 def test_configs_named_in_messages_exist(root):
-    from mmconvnext.datasets.coco.check import WITHOUT_MASKS
+    from mmconvnext.datasets.coco.masks import WITHOUT_MASKS
 
     for name in WITHOUT_MASKS.split(' or '):
         assert (root / 'configs/detection' / os.path.basename(name)).is_file()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_utils
 
-from mmconvnext.datasets.coco.masks import MaskError, check_segmentation, has_short_parts
+from mmconvnext.datasets.coco.segmentation import MaskError, check_segmentation, has_short_parts
 
 BOX = [10, 8, 30, 8, 30, 38, 10, 38]
 
