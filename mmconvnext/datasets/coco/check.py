@@ -4,14 +4,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmconvnext.datasets.coco.areas import check_areas
+from mmconvnext.datasets.coco.boxes import check_boxes
 from mmconvnext.datasets.coco.classes import check_classes
 from mmconvnext.datasets.coco.images import check_images, image_folder
 from mmconvnext.datasets.coco.left_out import find_kept
+from mmconvnext.datasets.coco.mask_fit import check_mask_fit
 from mmconvnext.datasets.coco.masks import check_masks
 from mmconvnext.datasets.coco.mending import Mends
 from mmconvnext.datasets.coco.reading import UnreadableError, garbage_collection_paused
 from mmconvnext.datasets.coco.records import Fault, Records, read_records
 from mmconvnext.datasets.coco.references import check_references
+from mmconvnext.datasets.coco.repeated_objects import check_repeated_objects
 from mmconvnext.datasets.coco.use import CocoUse
 from mmconvnext.datasets.findings import Findings, Severity
 from mmconvnext.datasets.listing import is_remote
@@ -49,7 +53,6 @@ def check_coco(findings: Findings, path: str, uses: Sequence[CocoUse]) -> Checke
         records = read_records(
             path,
             needs_annotations=any(use.needs_annotations for use in uses),
-            needs_masks=any(use.needs_masks or use.evaluates_masks for use in uses),
         )
     except UnreadableError as error:
         findings.add('unreadable', Severity.REFUSES, path, error.what, error.remedy, count=0)
@@ -85,6 +88,18 @@ def check_coco(findings: Findings, path: str, uses: Sequence[CocoUse]) -> Checke
         unsound_masks |= _check_use(findings, label, records, use, uses)
         if use.dataset is not None and not is_remote(image_folder(use), use.dataset.backend_args):
             images[use.name] = check_images(findings, label, records, use)
+    if records.counts_of_bytes and any(use.needs_masks or use.evaluates_masks for use in uses):
+        records.mends.counts_of_bytes = True
+        findings.add(
+            'counts-of-bytes',
+            Severity.MENDED,
+            path,
+            "annotations have counts of a run-length mask that are written as Python shows bytes, b'...'",
+            'They are read without the b and the quotation marks; write counts.decode() instead of str(counts).',
+            count=len(records.counts_of_bytes),
+            example=f'annotations[{records.counts_of_bytes[0]}]',
+            total=records.count['annotations'],
+        )
     _add_faults(findings, path, records, (f for f in records.mask_faults if f.place in unsound_masks))
     return CheckedFile(frozenset(listed), records.mends, images)
 
@@ -124,7 +139,14 @@ def _check_use(findings: Findings, path: str, records: Records, use: CocoUse, us
     kept = find_kept(findings, path, records, images, classes, use)
     if kept is None:
         return set()
-    if not use.needs_masks and not use.evaluates_masks:
+    reads_masks = use.needs_masks or use.evaluates_masks
+    fit = check_mask_fit(findings, path, kept, images, records.extents, reads_masks=reads_masks)
+    if not fit.boxes_are_wrong:
+        check_boxes(findings, path, kept, images)
+    sound = [annotation for annotation in kept if annotation.place not in fit.places]
+    check_areas(findings, path, sound, images, records.extents, evaluated=use.evaluates)
+    check_repeated_objects(findings, path, kept, records.extents)
+    if not reads_masks:
         return set()
     read = of_classes if use.evaluates_masks else kept
     check_masks(findings, path, read, images, use)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mmconvnext.datasets.coco.boxes import MANY, check_boxes
+from mmconvnext.datasets.coco.boxes import MANY
 from mmconvnext.datasets.coco.records import BOX, Annotation, Image, Records
 from mmconvnext.datasets.coco.use import CocoUse
 from mmconvnext.datasets.findings import Findings, Severity
@@ -74,7 +74,6 @@ def find_kept(
             findings.add('nothing-left', Severity.REFUSES, path, what, remedy, count=0)
         return None
     _check_crowds(findings, path, kept, use)
-    check_boxes(findings, path, kept, images)
     return kept
 
 

@@ -230,15 +230,10 @@ def test_every_image_below_the_least_size(rewrite, own_coco, own_detection, comp
 
 
 @pytest.mark.parametrize('name', [TRAIN, VAL])
-def test_boxes_only(root, rewrite, own_coco, own_detection, complaint, check, name):
+def test_boxes_only(rewrite, own_coco, own_detection, own_boxes, complaint, check, name):
     rewrite(without('annotations', 'segmentation'), name)
     complaint(own_detection, own_coco / name, 'no segmentation', 'configs/detection/faster_rcnn_convnext_t_3x.py')
-    boxes = Config.fromfile(root / 'configs/detection/faster_rcnn_convnext_t_3x.py')
-    set_data_root(boxes, own_coco)
-    for loader in (boxes.train_dataloader, boxes.val_dataloader):
-        loader.dataset.metainfo = dict(classes=CLASSES)
-    boxes.model.roi_head.bbox_head.num_classes = len(CLASSES)
-    check(boxes)
+    check(own_boxes)
 
 
 def test_configs_named_in_messages_exist(root):
