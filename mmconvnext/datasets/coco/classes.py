@@ -18,9 +18,7 @@ def check_classes(
     classes = use.dataset.metainfo.get('classes')
 
     def remedy(right: Sequence[str]) -> str:
-        lines = f'\n{use.how_to_set_classes(right)}'
-        # They are of the whole config, so the same lines are said of the first file only
-        return 'The remedy is the same.' if any(lines == finding.remedy for finding in findings) else lines
+        return f'\n{use.how_to_set_classes(right)}'
 
     if classes is None:
         findings.add('classes-unset', Severity.REFUSES, use.name, 'has no classes', remedy(names), count=0)
