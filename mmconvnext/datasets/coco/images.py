@@ -38,13 +38,24 @@ def check_images(
         first = os.path.join(folder, records.images[missing[0]].file_name)
         place = folder or os.path.dirname(first) or '.'
         there = contents(place) if os.path.isdir(place) else 'is not there'
+        remedy = (
+            f'The folder {place} {there}. Its path is data_root and data_prefix of {use.name}; what follows is the '
+            "file's file_name."
+        )
+        name = records.images[missing[0]].file_name
+        if os.path.isabs(name):
+            remedy = (
+                f'Their file_name is a whole path, to which the folder {folder!r} of {use.name} is not added: write '
+                'what follows this folder alone.'
+            )
+        elif os.path.basename(name) != name and os.path.exists(os.path.join(folder, os.path.basename(name))):
+            remedy += f' {os.path.basename(name)} is there: the folders in file_name are not to be in data_prefix too.'
         finding = findings.add(
             'images-missing',
             Severity.REFUSES,
             path,
             'images are not there',
-            f'The folder {place} {there}. Its path is data_root and data_prefix of {use.name}; what follows is the '
-            "file's file_name.",
+            remedy,
             count=len(missing),
             total=len(names),
         )

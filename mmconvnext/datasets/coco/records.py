@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from mmconvnext.datasets.coco.extents import Extents, ExtentsReader
+from mmconvnext.datasets.coco.file_kinds import other_object
 from mmconvnext.datasets.coco.mending import Mends
 from mmconvnext.datasets.coco.reading import UnreadableError, members, read_text
 from mmconvnext.datasets.coco.segmentation import MaskError, check_segmentation, has_short_parts, text_of_bytes
@@ -96,6 +97,7 @@ class Records:
 
     Args:
         images: By index, those with an id and a name.
+        listed_images: Ids of all images, also of those that lack something.
         annotations: Those with sound boxes and areas.
         categories: By index.
         count: How many records each list has.
@@ -111,6 +113,7 @@ class Records:
     """
 
     images: list[Image] = field(default_factory=list)
+    listed_images: set[Any] = field(default_factory=set)
     annotations: list[Annotation] = field(default_factory=list)
     categories: list[Category] = field(default_factory=list)
     count: dict[str, int] = field(default_factory=dict)
@@ -154,6 +157,8 @@ def read_records(path: str, *, needs_annotations: bool) -> Records:
             _read_category(records, index, value)
     needed = ('images', 'categories', *(['annotations'] if needs_annotations else []))
     missing = [key for key in needed if key not in keys]
+    if missing and (other := other_object(keys)):
+        raise UnreadableError(*other)
     if missing:
         raise UnreadableError(
             f'has no {" and no ".join(map(repr, missing))}; a COCO annotation file is an object with the keys '
@@ -207,6 +212,14 @@ def _sound_id(value: Any) -> bool:
 
 
 def _read_image(records: Records, index: int, record: Any) -> None:
+    if isinstance(record, dict) and _sound_id(record.get('id')):
+        records.listed_images.add(record['id'])
+    if isinstance(record, dict) and 'file_name' not in record and 'coco_url' in record:
+        what = 'images have a coco_url and no file_name, as of LVIS'
+        remedy = 'type="LVISV1Dataset" reads LVIS; for CocoDataset write the end of coco_url as file_name.'
+        where = f'images[{index}] has coco_url {record["coco_url"]!r:.80}'
+        records.faults.append(Fault('images-of-lvis', what, remedy, where))
+        return
     if _lacks(records, 'images', index, record):
         return
     where = f'images[{index}] (id {record["id"]!r}'

@@ -4,6 +4,7 @@ import pytest
 from mmengine.registry import DATASETS
 from PIL import Image
 
+from mmconvnext.datasets.checks import check_data
 from mmconvnext.datasets.errors import DataError
 from mmconvnext.datasets.findings import Severity
 from tests.datasets.coco.conftest import TRAIN, VAL, every, run_lengths
@@ -175,3 +176,30 @@ def test_a_file_that_two_datasets_read_is_counted_once(rewrite, own_detection, c
     own_detection.val_dataloader.dataset.update(ann_file=TRAIN, data_prefix=dict(img='train2017/'))
     own_detection.val_evaluator.ann_file = str(own_coco / TRAIN)
     assert [finding.count for finding in check(own_detection).findings.of('annotation-id-0')] == [4]
+
+
+@pytest.mark.parametrize('named', [lambda name: name, lambda name: name.split('.')[0]])
+def test_file_names_as_image_id(rewrite, own_detection, refused, named):
+    def damage(content):
+        for annotation in content['annotations'][1:]:
+            annotation['image_id'] = named(content['images'][annotation['image_id']]['file_name'])
+
+    rewrite(damage)
+    finding = refused(own_detection, 'image_id-is-name')
+    assert (finding.count, finding.total) == (3, 4)
+    assert f'{named("train_0.jpg")!r}, and images[0] (train_0.jpg) has id 0' in finding.examples[0]
+
+
+def test_images_of_lvis(rewrite, own_detection, refused):
+    def damage(content):
+        for image in content['images']:
+            image['coco_url'] = f'http://images.cocodataset.org/train2017/{image.pop("file_name")}'
+
+    rewrite(damage)
+    assert refused(own_detection, 'images-of-lvis').count == 2
+
+
+def test_annotations_of_an_image_that_lacks_a_field(rewrite, own_detection, refused):
+    rewrite(lambda content: content['images'][1].pop('height') and None)
+    findings = check_data(own_detection, ('train_dataloader',), segmentation=False).findings
+    assert [finding.kind for finding in findings] == ['images-without-field']
