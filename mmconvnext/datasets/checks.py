@@ -10,8 +10,9 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 from mmconvnext.config_tree import walk
-from mmconvnext.datasets.coco.check import CheckedFile, CocoUse, check_coco
+from mmconvnext.datasets.coco.check import CheckedFile, check_coco
 from mmconvnext.datasets.coco.mending import Mends
+from mmconvnext.datasets.coco.use import CocoUse
 from mmconvnext.datasets.errors import DataError
 from mmconvnext.datasets.findings import Findings, Severity
 from mmconvnext.datasets.heads import check_heads, num_classes_options

@@ -6,7 +6,7 @@ from typing import Any
 from mmengine.config import ConfigDict
 
 from mmconvnext.datasets.errors import DataError
-from mmconvnext.datasets.listing import some
+from mmconvnext.datasets.listing import first_few
 
 # An RPN tells objects from background, and the semantic head of HTC has classes of its own
 OTHER_CLASSES = ('rpn_head', 'semantic_head')
@@ -27,7 +27,7 @@ def check_heads(model: ConfigDict, classes: Sequence[str], name: str) -> None:
     if wrong:
         lines = [f'the heads of the model do not have the number of classes of {name}, {len(classes)}:']
         lines += [f'    {key} is {count}' for key, count in wrong.items()]
-        lines += [f'The classes are {some(classes, 10)}. If that is right, add']
+        lines += [f'The classes are {first_few(classes, 10)}. If that is right, add']
         lines += [f'    {num_classes_options(model, len(classes))}']
         lines += [f'If num_classes is right, set {name}.metainfo.classes: docs/your_own_data.md shows how.']
         raise DataError('\n'.join(lines))

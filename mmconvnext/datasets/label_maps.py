@@ -12,7 +12,7 @@ from PIL import Image
 from mmconvnext.datasets.errors import DataError
 from mmconvnext.datasets.findings import Findings, Severity
 from mmconvnext.datasets.image_files import UNREADABLE, check_files, check_image_files, read_header
-from mmconvnext.datasets.listing import absent, contents, is_remote, some
+from mmconvnext.datasets.listing import absent, contents, first_few, is_remote
 
 SAMPLE = 20  # label maps that are read; all of ADE20K's take minutes
 IGNORED = 255  # what MMSegmentation's LoadAnnotations turns the label 0 into; it reads maps as 8-bit numbers
@@ -303,14 +303,14 @@ def _check_values(findings: Findings, listed: str, dataset: Any, name: str, valu
             'map-values',
             Severity.REFUSES,
             listed,
-            f'label maps that were read have values that are no class, {some(said, 10)}; {name} has {count} classes '
-            f'and reduce_zero_label={dataset.reduce_zero_label}, so a pixel must be {_meaning(first, count)}',
+            f'label maps that were read have values that are no class, {first_few(said, 10)}; {name} has {count} '
+            f'classes and reduce_zero_label={dataset.reduce_zero_label}, so a pixel must be {_meaning(first, count)}',
             'Set metainfo (and num_classes of the heads) to all classes, or number the labels so.' + hint,
             count=len(values.unknown),
             total=total,
         )
         finding.examples = [
-            f'{path} has the values {some(of_map, 10)}' for path, of_map in list(values.unknown.items())[:3]
+            f'{path} has the values {first_few(of_map, 10)}' for path, of_map in list(values.unknown.items())[:3]
         ]
     elif first == 0 and seen == {0} and values.pixels[IGNORED]:
         in_most = 2 * values.maps[IGNORED] >= total
