@@ -120,7 +120,7 @@ def check_values(findings: Findings, listed: str, dataset: Any, name: str, value
             listed,
             'label maps that were read have no pixel of a class, but only of what is ignored, '
             f'{some(sorted(values.ignored & set(values.pixels)))}: nothing is learnt from them, and nothing evaluated',
-            f'A pixel must be {_meaning(first, count)}.',
+            f'A pixel must be {meaning(first, count)}.',
             count=len(values.unlabelled),
             total=values.total,
         )
@@ -141,7 +141,7 @@ def _add_unknown(findings: Findings, listed: str, dataset: Any, name: str, value
         Severity.REFUSES,
         listed,
         f'label maps that were read have values that are no class, {some(said, 10)}; {name} has {count} classes '
-        f'and reduce_zero_label={dataset.reduce_zero_label}, so a pixel must be {_meaning(first, count)}',
+        f'and reduce_zero_label={dataset.reduce_zero_label}, so a pixel must be {meaning(first, count)}',
         'Set metainfo (and num_classes of the heads) to all classes, or number the labels so.' + hint,
         count=len(values.unknown),
         total=values.total,
@@ -151,6 +151,7 @@ def _add_unknown(findings: Findings, listed: str, dataset: Any, name: str, value
     ]
 
 
-def _meaning(first: int, count: int) -> str:
+def meaning(first: int, count: int) -> str:
+    """Says what a pixel of a label map may be, by the label of the first class and how many classes there are."""
     zero = '0 (no class), ' if first else ''
     return f'{zero}{first} to {first + count - 1} (the classes in order), or {IGNORED} (ignored)'
