@@ -15,10 +15,12 @@ from mmconvnext.datasets.coco.mending import Mends
 from mmconvnext.datasets.coco.use import CocoUse
 from mmconvnext.datasets.errors import DataError
 from mmconvnext.datasets.findings import Findings, Severity
-from mmconvnext.datasets.heads import check_heads, num_classes_options
+from mmconvnext.datasets.ignored_label import check_evaluated_label, check_trained_label, ignored_by_heads
 from mmconvnext.datasets.image_files import check_image_files, turns_by_exif
 from mmconvnext.datasets.label_maps import check_label_maps
 from mmconvnext.datasets.listing import is_remote
+from mmconvnext.datasets.num_classes import check_num_classes, num_classes_options
+from mmconvnext.datasets.split_overlap import check_overlap
 from mmconvnext.errors import raised_by_us
 
 COCO_LAYOUT = """\
@@ -85,6 +87,7 @@ def check_data(cfg: Config, loaders: Sequence[str], segmentation: bool) -> Check
     _check_paths(cfg, sources, segmentation)
     checked = CheckedData()
     coco: list[Source] = []
+    images: dict[str, Sequence[str]] = {}
     for source in sources:
         classes = source.dataset.metainfo.get('classes')
         if isinstance(classes, str):
@@ -94,24 +97,17 @@ def check_data(cfg: Config, loaders: Sequence[str], segmentation: bool) -> Check
                 'there is no such file.'
             )
         if segmentation and _loads_like(source.dataset, 'mmseg', 'BaseSegDataset', ('load_data_list',)):
-            check_label_maps(
-                checked.findings,
-                source.dataset,
-                source.name,
-                _pipeline_value(source.cfg, 'reduce_zero_label'),
-                needs_maps=not _only_formats(cfg, source) or _loads_annotations(source.cfg),
-                eight_bits=_loads_annotations(source.cfg),
-                turns=turns_by_exif(source.cfg.get('pipeline')),
-            )
+            images[source.name] = _check_segmentation(cfg, source, checked.findings)
         elif not segmentation and _loads_like(
             source.dataset, 'mmdet', 'CocoDataset', ('load_data_list', 'parse_data_info')
         ):
             coco.append(source)
     _check_coco(cfg, coco, checked)
+    check_overlap(checked.findings, images)
     if not checked.findings.refuses:
         for source in sources:
             if source.dataset.metainfo.get('classes') is not None:
-                check_heads(cfg.model, source.dataset.metainfo['classes'], source.name)
+                check_num_classes(cfg.model, source.dataset.metainfo['classes'], source.name)
     return checked
 
 
@@ -227,6 +223,27 @@ def _only_formats(cfg: Config, source: Source) -> bool:
     """Whether results of a source are only written, so that no truth is needed."""
     evaluators = list(walk(cfg.get(source.loader.replace('_dataloader', '_evaluator'))))
     return any(evaluator.get('format_only') for evaluator in evaluators)
+
+
+def _check_segmentation(cfg: Config, source: Source, findings: Findings) -> Sequence[str]:
+    """Checks a dataset of images and label maps; returns the paths of its images."""
+    maps = check_label_maps(
+        findings,
+        source.dataset,
+        source.name,
+        _pipeline_value(source.cfg, 'reduce_zero_label'),
+        needs_maps=not _only_formats(cfg, source) or _loads_annotations(source.cfg),
+        eight_bits=_loads_annotations(source.cfg),
+        turns=turns_by_exif(source.cfg.get('pipeline')),
+        ignored=ignored_by_heads(cfg.model),
+    )
+    classes = source.dataset.metainfo['classes']
+    if source.loader == 'train_dataloader':
+        check_trained_label(findings, cfg.model, classes, source.name, maps.has_255)
+    else:
+        evaluators = walk(cfg.get(source.loader.replace('_dataloader', '_evaluator')))
+        check_evaluated_label(findings, cfg.model, evaluators, classes, source.name, maps.has_255)
+    return maps.images
 
 
 def _check_coco(cfg: Config, sources: Sequence[Source], checked: CheckedData) -> None:

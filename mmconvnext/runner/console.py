@@ -33,6 +33,7 @@ FOREIGN_WARNINGS = (
     ('Default ``avg_non_ignore`` is False', r'mmseg\.'),
     (r'.* instance named of .* has been created, the method `get_instance`', r'mmengine\.'),
     ('The draw is False', r'mmseg\.'),
+    ('Mean of empty slice', r'mmseg\.'),  # where nothing can be evaluated, which the rehearsal says
     (r'``build_\w+`` would be deprecated soon', r'mmseg\.'),
     ('`reduce_zero_label` will be deprecated', r'mmseg\.'),
     ('The shape of value will convert', r'mmengine\.structures'),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from mmengine.config import ConfigDict
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
@@ -15,9 +16,10 @@ from mmconvnext.checkpoints.load import unwrap
 from mmconvnext.checkpoints.locate import locate
 from mmconvnext.checkpoints.read_file import read_file
 from mmconvnext.config.processes import on_first
+from mmconvnext.datasets.ignored_label import ignored_by_heads
 from mmconvnext.errors import UserError, explain_refusals
 from mmconvnext.runner.console import LISTINGS, hide_pycocotools, only_to_file
-from mmconvnext.runner.loading import name_unreadable_files
+from mmconvnext.runner.loading import check_labels, name_unreadable_files
 from mmconvnext.runner.rehearsal import rehearse
 
 
@@ -90,6 +92,9 @@ class QuietRunner(Runner):
         self._train_loop = loops.get('train', self._train_loop)
         self._val_loop = loops.get('val', self._val_loop)
         self._test_loop = loops.get('test', self._test_loop)
+        ignored = ignored_by_heads(self.cfg.get('model') or ConfigDict())
+        for loop in loops.values():
+            check_labels(loop.dataloader.dataset, ignored)
         on_first(lambda: _rehearse(loops))
 
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict[str, Any]:

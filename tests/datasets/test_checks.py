@@ -130,3 +130,10 @@ def test_mini_data_is_sound(root, tmp_path, monkeypatch, check):
     monkeypatch.setattr('mmconvnext.config.mini_recipe.VAL_IMAGES', 14)
     for name in ('detection/cascade_convnext_t_3x', 'segmentation/upernet_convnext_t_160k'):
         check(prepare(str(root / f'configs/{name}.py'), use_mini=True).cfg)
+
+
+def test_images_that_are_trained_and_evaluated(own_segmentation, check):
+    assert not len(check(own_segmentation).findings)
+    own_segmentation.val_dataloader.dataset.data_prefix = own_segmentation.train_dataloader.dataset.data_prefix
+    (finding,) = check(own_segmentation).findings
+    assert (finding.kind, finding.count, finding.total) == ('images-trained-and-evaluated', 2, 2)
