@@ -337,3 +337,9 @@ def test_without_room_for_a_checkpoint_the_last_one_stays(tmp_path, largest_file
     time.sleep(1)  # MMEngine names the folder of a run by the second
     trainer(tmp_path, steps=2, keep=1, checkpoint=tmp_path / 'iter_1.pth').train()
     assert [path.name for path in tmp_path.rglob('*.pth')] == ['iter_2.pth']
+
+
+def test_warmup_that_does_not_end_is_said_before_training(tmp_path, capsys):
+    """The learning rate never arrived, without a word."""
+    trainer(tmp_path, steps=2, param_scheduler=[dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=1000)])
+    assert 'param_scheduler.0.end=2' in capsys.readouterr().out
