@@ -2,6 +2,8 @@
 
 import codecs
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -39,7 +41,8 @@ def read_config(path: str | Path) -> Config:
             config=str(path),
         )
     try:
-        cfg = Config.fromfile(str(file))
+        with _own_bases():
+            cfg = Config.fromfile(str(file))
         model = cfg.get('model')  # a lazy config is resolved when it is asked for
     except UnicodeDecodeError as error:
         raise UserError(
@@ -71,6 +74,23 @@ def is_segmentation(cfg: Config) -> bool:
             default_scope=scope,
         )
     return scope == 'mmseg'
+
+
+@contextmanager
+def _own_bases() -> Iterator[None]:
+    """Lets ``_base_`` name a config of this package too; MMEngine looks in OpenMMLab's packages alone."""
+    of_mmengine = Config._get_cfg_path
+
+    def path_and_scope(name: str, of_file: str) -> tuple[str, str | None]:
+        if name.startswith(PREFIX):
+            return str(INSTALLED / name.removeprefix(PREFIX)), None
+        return of_mmengine(name, of_file)
+
+    Config._get_cfg_path = staticmethod(path_and_scope)
+    try:
+        yield
+    finally:
+        Config._get_cfg_path = staticmethod(of_mmengine)
 
 
 def _unreadable(path: str | Path, error: Exception) -> UserError:
