@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from mmconvnext.backbones.convnext import Block, ConvNeXt
@@ -74,9 +75,10 @@ class FCMAE(BaseModel):
             mode: ``loss`` trains; ``predict`` masks the same cells in every call; ``tensor`` is as ``predict``.
 
         Returns:
-            In mode ``loss`` a dictionary with ``loss``. Else a list of one dictionary for each image: ``loss``;
-            ``mask`` (1, rows, columns), 1 where a cell was masked; and ``reconstruction`` (in_channels, H, W), in which
-            visible cells are the image's own, since a loss never trained them.
+            In mode ``loss`` a dictionary with ``loss``. Else the data samples, or new ones, each with ``loss``; ``mask``
+            (1, rows, columns), 1 where a cell was masked; and, in the units and the order of channels of the data
+            preprocessor's mean, ``original`` and ``reconstruction``, (in_channels, H, W). Visible cells of a
+            reconstruction are the image's own, since no loss trained what is predicted there.
 
         Raises:
             UserError: If H or W is not a multiple of 32, or there are too few cells to mask some of them.
@@ -87,7 +89,10 @@ class FCMAE(BaseModel):
         if mode == 'loss':
             losses = self._losses(predicted, inputs)
             return dict(loss=(losses * mask.flatten(1)).sum() / mask.sum())
-        return self._reconstruct(inputs, predicted, mask)
+        samples = data_samples or [BaseDataElement() for _ in inputs]
+        for sample, fields in zip(samples, self._reconstruct(inputs, predicted, mask)):
+            sample.set_data(fields)
+        return samples
 
     def _draw(self, images: Tensor, generator: torch.Generator | None) -> VisibleCells:
         batch, _, height, width = images.shape
@@ -120,10 +125,15 @@ class FCMAE(BaseModel):
         if self.norm_pix_loss:
             predicted = predicted * _deviation(pixels) + pixels.mean(-1, keepdim=True)
         shown = torch.where(mask.flatten(1).bool()[..., None], predicted, pixels)
+        reconstructions = images_of_cells(shown, *mask.shape[2:])
         return [
-            dict(loss=loss, mask=of_image, reconstruction=image)
-            for loss, of_image, image in zip(losses, mask, images_of_cells(shown, *mask.shape[2:]))
+            dict(loss=loss, mask=of_image, original=self._in_pixels(image), reconstruction=self._in_pixels(reconstruction))
+            for loss, of_image, image, reconstruction in zip(losses, mask, images, reconstructions)
         ]
+
+    def _in_pixels(self, image: Tensor) -> Tensor:
+        preprocessor = self.data_preprocessor
+        return image * preprocessor.std + preprocessor.mean if hasattr(preprocessor, 'mean') else image
 
     def _init_decoder(self) -> None:
         # The authors' code draws the weights of convolutions twice, the second time with standard deviation 1, which
