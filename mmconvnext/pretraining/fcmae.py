@@ -8,9 +8,9 @@ from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from mmconvnext.backbones.convnext import Block, ConvNeXt
+from mmconvnext.backbones.convnext import Block
 from mmconvnext.errors import UserError
-from mmconvnext.pretraining.masked_encoder import MaskedEncoder
+from mmconvnext.pretraining.masked_convnext import MaskedConvNeXt
 from mmconvnext.pretraining.visible_cells import CELL, VisibleCells
 
 
@@ -24,7 +24,7 @@ class FCMAE(BaseModel):
     Parameter names are those of the authors' pre-training code, in its dense layout.
 
     Args:
-        backbone: Config of the :class:`~mmconvnext.backbones.convnext.ConvNeXt` to be trained, with all four stages.
+        backbone: Config of the :class:`~mmconvnext.backbones.convnext.ConvNeXt` to be trained, without ``out_indices``.
         mask_ratio: Share of the 32x32 cells that is masked.
         decoder_width: Channels of the decoder.
         decoder_depth: Blocks of the decoder.
@@ -34,7 +34,7 @@ class FCMAE(BaseModel):
         init_cfg: MMEngine's initialization.
 
     Raises:
-        UserError: If the backbone is not a ConvNeXt with four stages, or a number is out of range.
+        UserError: If an argument is out of range.
     """
 
     def __init__(
@@ -50,17 +50,14 @@ class FCMAE(BaseModel):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if not 0 < mask_ratio < 1:
             raise UserError(f'mask_ratio={mask_ratio!r} must be between 0 and 1; the paper has 0.6.')
-        network = MODELS.build(backbone)
-        if not isinstance(network, ConvNeXt) or len(network.stages) != 4:
-            raise UserError(
-                f'FCMAE needs a ConvNeXt with all four stages; its backbone is {type(network).__name__} with '
-                f"out_indices={getattr(network, 'out_indices', None)}. Write backbone=dict(type='ConvNeXt', version=2)."
-            )
+        if 'out_indices' in backbone:
+            raise UserError('the backbone of FCMAE has no out_indices: its output is the last stage. Leave them out.')
+        encoder = MaskedConvNeXt(**{name: value for name, value in backbone.items() if name != 'type'})
         self.mask_ratio = mask_ratio
         self.norm_pix_loss = norm_pix_loss
-        self.in_channels = network.in_channels
-        self.encoder = MaskedEncoder(network)
-        self.proj = nn.Conv2d(network.arch.widths[-1], decoder_width, kernel_size=1)
+        self.in_channels = encoder.in_channels
+        self.encoder = encoder
+        self.proj = nn.Conv2d(encoder.arch.widths[-1], decoder_width, kernel_size=1)
         self.mask_token = nn.Parameter(torch.empty(1, decoder_width, 1, 1))
         self.decoder = nn.Sequential(*(Block(decoder_width, 0.0, 0.0, use_grn=True) for _ in range(decoder_depth)))
         self.pred = nn.Conv2d(decoder_width, CELL**2 * self.in_channels, kernel_size=1)
@@ -75,10 +72,10 @@ class FCMAE(BaseModel):
             mode: ``loss`` trains; ``predict`` masks the same cells in every call; ``tensor`` is as ``predict``.
 
         Returns:
-            In mode ``loss`` a dictionary with ``loss``. Else the data samples, or new ones, each with ``loss``; ``mask``
-            (1, rows, columns), 1 where a cell was masked; and, in the units and the order of channels of the data
-            preprocessor's mean, ``original`` and ``reconstruction``, (in_channels, H, W). Visible cells of a
-            reconstruction are the image's own, since no loss trained what is predicted there.
+            In mode ``loss`` a dictionary with ``loss``. Else the data samples, or new ones, each with ``loss``,
+            ``mask`` (1, rows, columns), 1 where a cell was masked, and ``original`` and ``reconstruction``,
+            (in_channels, H, W), in the units and the order of channels of the data preprocessor's mean. Visible cells
+            of a reconstruction are the image's own, since no loss trained what is predicted there.
 
         Raises:
             UserError: If H or W is not a multiple of 32, or there are too few cells to mask some of them.
@@ -127,7 +124,12 @@ class FCMAE(BaseModel):
         shown = torch.where(mask.flatten(1).bool()[..., None], predicted, pixels)
         reconstructions = images_of_cells(shown, *mask.shape[2:])
         return [
-            dict(loss=loss, mask=of_image, original=self._in_pixels(image), reconstruction=self._in_pixels(reconstruction))
+            dict(
+                loss=loss,
+                mask=of_image,
+                original=self._in_pixels(image),
+                reconstruction=self._in_pixels(reconstruction),
+            )
             for loss, of_image, image, reconstruction in zip(losses, mask, images, reconstructions)
         ]
 

@@ -16,8 +16,9 @@ from mmconvnext.runner.loading import FileError
 class UnlabelledImages(BaseDataset):
     """All images below a folder, or those of a list.
 
-    An image that cannot be read does not end a training of days: the next one takes its place, and the sample's
-    ``skipped`` says what was passed over and why, for :class:`~mmconvnext.pretraining.skipped_images.SkippedImagesHook`.
+    An image that cannot be read does not end a training of days: the next one takes its place. ``skipped`` of the
+    sample says what was passed over and why, and
+    :class:`~mmconvnext.pretraining.skipped_images.SkippedImagesHook` logs it.
 
     Args:
         ann_file: A text file with the path of an image in each line, below ``data_prefix['img_path']``; empty takes all
@@ -47,7 +48,8 @@ class UnlabelledImages(BaseDataset):
             )
         if not paths:
             raise DataError(
-                f'{self.ann_file or folder} has no images; they end in {", ".join(IMAGES)}.', path=self.ann_file or folder
+                f'{self.ann_file or folder} has no images; they end in {", ".join(IMAGES)}.',
+                path=self.ann_file or folder,
             )
         return [dict(img_path=path) for path in paths]
 

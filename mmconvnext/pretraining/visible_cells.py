@@ -1,7 +1,7 @@
 """Which cells of an image an encoder sees: drawn at random, taken out of maps, and put back into them.
 
-A cell is a square of 32x32 pixels, one pixel of the last stage's map. At the stride of an earlier stage it is a square of
-side s = 8, 4, 2 or 1 (strides 4, 8, 16, 32).
+A cell is a square of 32x32 pixels, which is one pixel of the last stage's map. In the maps of the stages, at strides 4,
+8, 16 and 32, it is a square of side s = 8, 4, 2 or 1.
 """
 
 from typing import NamedTuple

@@ -1,14 +1,12 @@
 """The encoder against a reference that goes from site to site, values and gradients, and against wrong encoders."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmconvnext.backbones.convnext import Block, ConvNeXt
-from mmconvnext.pretraining.masked_encoder import MaskedEncoder
+from mmconvnext.pretraining.masked_convnext import MaskedConvNeXt
 from mmconvnext.pretraining.visible_cells import VisibleCells
 
 ROWS, COLUMNS = 2, 3  # 64x96 pixels
@@ -16,9 +14,9 @@ Sites = dict[tuple[int, int], Tensor]  # the vector (C,) at each row and column
 
 
 @pytest.fixture
-def encoder() -> MaskedEncoder:
+def encoder() -> MaskedConvNeXt:
     """All parameters are random, so that no bias or GRN of 0 hides a mistake."""
-    encoder = MaskedEncoder(ConvNeXt(dict(depths=(2, 1, 2, 1), widths=(4, 6, 8, 10)), version=2)).double()
+    encoder = MaskedConvNeXt(arch=dict(depths=(2, 1, 2, 1), widths=(4, 6, 8, 10)), version=2).double()
     with torch.no_grad():
         for parameter in encoder.parameters():
             parameter.normal_(std=0.5)
@@ -41,7 +39,7 @@ def layer_norm(x: Tensor, norm: nn.LayerNorm) -> Tensor:
     return x / (x.square().mean() + 1e-6).sqrt() * norm.weight + norm.bias
 
 
-def reference(encoder: MaskedEncoder, image: Tensor, cells: list[int]) -> Sites:
+def reference(encoder: MaskedConvNeXt, image: Tensor, cells: list[int]) -> Sites:
     """The last stage of one image, with a dictionary of the sites that exist and a loop over their neighbours."""
     (stem, stem_norm), *downsampling = encoder.downsample_layers
     sites: Sites = {}
@@ -85,9 +83,9 @@ def reference_block(block: Block, sites: Sites) -> Sites:
 
 
 def dense(
-    encoder: MaskedEncoder, images: Tensor, visible: VisibleCells, *, mask_convolutions: bool, norm_over: str
+    encoder: MaskedConvNeXt, images: Tensor, visible: VisibleCells, *, mask_convolutions: bool, norm_over: str
 ) -> Tensor:
-    """The whole map with masks, right only if it masks around each convolution and takes GRN's norm over the visible."""
+    """The whole map with masks: right if each convolution is masked, and GRN's norm is over visible pixels."""
     x = images
     for number, (downsample, stage) in enumerate(zip(encoder.downsample_layers, encoder.stages)):
         x = downsample(x)
@@ -108,13 +106,13 @@ def at_visible(maps: Tensor, visible: VisibleCells) -> Tensor:
     return visible.take(maps)[:, :, 0, 0]  # (B, K, C)
 
 
-def gradients(encoder: MaskedEncoder, output: Tensor) -> dict[str, Tensor]:
+def gradients(encoder: MaskedConvNeXt, output: Tensor) -> dict[str, Tensor]:
     weights = torch.linspace(-1, 1, output.numel(), dtype=output.dtype).view_as(output)
     names, parameters = zip(*encoder.named_parameters())
     return dict(zip(names, torch.autograd.grad((output * weights).sum(), parameters)))
 
 
-def expected(encoder: MaskedEncoder, images: Tensor, visible: VisibleCells) -> Tensor:
+def expected(encoder: MaskedConvNeXt, images: Tensor, visible: VisibleCells) -> Tensor:
     return torch.stack(
         [
             torch.stack([sites[divmod(cell, COLUMNS)] for cell in cells])
@@ -126,7 +124,7 @@ def expected(encoder: MaskedEncoder, images: Tensor, visible: VisibleCells) -> T
 
 @pytest.mark.parametrize(('dtype', 'tolerance'), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 def test_values_and_gradients_equal_the_reference_of_sites(
-    encoder: MaskedEncoder, images: Tensor, visible: VisibleCells, dtype: torch.dtype, tolerance: float
+    encoder: MaskedConvNeXt, images: Tensor, visible: VisibleCells, dtype: torch.dtype, tolerance: float
 ) -> None:
     right = expected(encoder, images, visible)
     right_gradients = gradients(encoder, right)
@@ -140,7 +138,7 @@ def test_values_and_gradients_equal_the_reference_of_sites(
 @pytest.mark.parametrize('mask_convolutions', [False, True])
 @pytest.mark.parametrize('norm_over', ['all', 'batch', 'visible'])
 def test_of_the_dense_encoders_only_the_masked_one_equals_the_reference(
-    encoder: MaskedEncoder, images: Tensor, visible: VisibleCells, mask_convolutions: bool, norm_over: str
+    encoder: MaskedConvNeXt, images: Tensor, visible: VisibleCells, mask_convolutions: bool, norm_over: str
 ) -> None:
     """The other five are wrong; four of them were met in other packages or code."""
     right = expected(encoder, images, visible)
@@ -152,7 +150,7 @@ def test_of_the_dense_encoders_only_the_masked_one_equals_the_reference(
         assert distance > 1e-3
 
 
-def test_masked_cells_stay_0_and_change_nothing(encoder: MaskedEncoder, images: Tensor, visible: VisibleCells) -> None:
+def test_masked_cells_stay_0_and_change_nothing(encoder: MaskedConvNeXt, images: Tensor, visible: VisibleCells) -> None:
     output = encoder(images, visible)
     masked = visible.mask().bool().expand_as(output)
     assert (output[masked] == 0).all()
@@ -162,7 +160,7 @@ def test_masked_cells_stay_0_and_change_nothing(encoder: MaskedEncoder, images: 
 
 
 def test_a_visible_pixel_of_one_image_changes_no_other_image(
-    encoder: MaskedEncoder, images: Tensor, visible: VisibleCells
+    encoder: MaskedConvNeXt, images: Tensor, visible: VisibleCells
 ) -> None:
     before = encoder(images, visible)
     images[0, :, 3, 5] += 1  # in cell 0, which is visible
@@ -172,18 +170,29 @@ def test_a_visible_pixel_of_one_image_changes_no_other_image(
 
 
 def test_an_image_without_masked_cells_gives_what_the_backbone_does(images: Tensor) -> None:
-    backbone = ConvNeXt(dict(depths=(1, 1, 2, 1), widths=(4, 6, 8, 10)), version=2, out_indices=(3,)).double()
+    options = dict(arch=dict(depths=(1, 1, 2, 1), widths=(4, 6, 8, 10)), version=2)
+    backbone = ConvNeXt(out_indices=(3,), **options).double()
     nn.init.normal_(backbone.stages[0][0].grn.gamma)
+    encoder = MaskedConvNeXt(**options).double()
+    encoder.load_state_dict({name: t for name, t in backbone.state_dict().items() if not name.startswith('norm3')})
     everything = VisibleCells(torch.arange(ROWS * COLUMNS).expand(2, -1), ROWS, COLUMNS)
-    output = backbone.norm3(MaskedEncoder(backbone)(images, everything))
+    output = backbone.norm3(encoder(images, everything))
     torch.testing.assert_close(output, backbone(images)[0], rtol=1e-10, atol=1e-12)
 
 
+def test_recomputed_blocks_have_the_same_gradients(
+    encoder: MaskedConvNeXt, images: Tensor, visible: VisibleCells
+) -> None:
+    plain = gradients(encoder, encoder(images, visible))
+    encoder.with_cp = True
+    for name, gradient in gradients(encoder, encoder(images, visible)).items():
+        torch.testing.assert_close(gradient, plain[name])
+
+
 def test_stochastic_depth_is_drawn_for_each_image(images: Tensor) -> None:
-    block_of: Callable[[MaskedEncoder], Block] = lambda encoder: encoder.stages[3][0]  # noqa: E731  a name for it
-    encoder = MaskedEncoder(ConvNeXt(dict(depths=(1, 1, 1, 1), widths=(4, 6, 8, 10)), version=2, drop_path_rate=0.5))
+    encoder = MaskedConvNeXt(arch=dict(depths=(1, 1, 1, 1), widths=(4, 6, 8, 10)), version=2, drop_path_rate=0.5)
     cells = VisibleCells(torch.tensor([[0, 1]]).expand(64, -1), ROWS, COLUMNS)
-    block = block_of(encoder)
+    block = encoder.stages[3][0]
     nn.init.ones_(block.pwconv2.bias)
     x = torch.zeros(64, 3, 32 * ROWS, 32 * COLUMNS)
     full = encoder.eval()(x, cells)[:, :, 0, :2]
@@ -192,7 +201,7 @@ def test_stochastic_depth_is_drawn_for_each_image(images: Tensor) -> None:
     block.train()
     drawn = encoder(x, cells)[:, :, 0, :2]
     moved = (drawn - full).abs().flatten(1).amax(1)
-    assert 0 < (moved > 1e-3).sum()
+    assert (moved > 1e-3).sum() > 0
     # Both cells of an image are kept or dropped together
     branch = drawn - (full - 1)  # 0 where dropped, 2 where kept, up to what the other biases add
     assert torch.equal(branch[:, :, 0] > 1, branch[:, :, 1] > 1)
