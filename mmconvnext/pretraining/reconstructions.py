@@ -34,6 +34,8 @@ class ReconstructionLoss(BaseMetric):
 class ReconstructionVisualizer(Visualizer):
     """Draws an image, its visible cells, and its reconstruction, side by side."""
 
+    legend = 'image, visible cells, reconstruction'
+
     def add_datasample(
         self, name: str, image: np.ndarray, data_sample: Any, *args: Any, out_file: str | None = None, **kwargs: Any
     ) -> None:
