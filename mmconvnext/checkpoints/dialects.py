@@ -240,4 +240,4 @@ DIALECTS = (
     MMPRETRAIN,
     MMPRETRAIN_DETECTOR,
 )
-TARGETS = ('mmconvnext', 'official', 'timm', 'timm_conv_mlp', 'torchvision', 'hf', 'mmpretrain')
+TARGETS = ('mmconvnext', 'official', 'fcmae', 'timm', 'timm_conv_mlp', 'torchvision', 'hf', 'mmpretrain')

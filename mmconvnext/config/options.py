@@ -49,6 +49,19 @@ class Options:
         """Returns what the options set at a path, or None if they leave it alone."""
         return look_up(self.tree, path)
 
+    def count(self, name: str, default: int) -> int:
+        """Returns the whole number that the options set at a dotted name, or a default.
+
+        Raises:
+            UserError: If they set something else than a whole number of at least 1.
+        """
+        value = self.get(*name.split('.'))
+        if value is None:
+            return default
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f'{name}={value!r} must be a positive integer.', key=name)
+        return value
+
     def replaces(self, *path: str) -> bool:
         """Returns whether an option replaces the whole dictionary at a path, or one around it."""
         return any('_delete_' in (look_up(self.tree, path[:end]) or {}) for end in range(len(path) + 1))

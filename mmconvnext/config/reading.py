@@ -62,15 +62,16 @@ def read_config(path: str | Path) -> Config:
 
 
 def is_segmentation(cfg: Config) -> bool:
-    """Returns whether the config is of a segmentor. Otherwise it is of a detector.
+    """Returns whether the config is of a segmentor. Otherwise it is of a detector or of a pre-training.
 
     Raises:
-        UserError: If ``default_scope`` is neither MMDetection's nor MMSegmentation's.
+        UserError: If ``default_scope`` is none of MMDetection's, MMSegmentation's and MMEngine's.
     """
     scope = cfg.get('default_scope')
-    if scope not in ('mmdet', 'mmseg'):
+    if scope not in ('mmdet', 'mmseg', 'mmengine'):
         raise UserError(
-            f"default_scope is {scope!r}; it must be 'mmdet' (detection) or 'mmseg' (segmentation).",
+            f"default_scope is {scope!r}; it must be 'mmdet' (detection), 'mmseg' (segmentation) or 'mmengine' "
+            '(pre-training).',
             default_scope=scope,
         )
     return scope == 'mmseg'

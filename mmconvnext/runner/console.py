@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 # How log messages start that have a hundred lines or more, or that are for the developers of OpenMMLab's packages. Only
 # the log file gets them
 LISTINGS = (
-    *('\n----', 'Config:\n', 'Hooks will be executed', 'Name of parameter'),
+    *('\n----', 'Config:\n', 'Hooks will be executed', 'Name of parameter', 'paramwise_options -- '),
     *('"FileClient" will be deprecated', '"HardDiskBackend" is the alias', 'Distributed training is not used'),
     'The prefix is not set in metric class',
 )

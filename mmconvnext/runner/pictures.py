@@ -1,4 +1,4 @@
-"""Pictures with the ground truth on the left and the model's result on the right."""
+"""Pictures of results; of detectors and segmentors with the ground truth on the left."""
 
 import copy
 from pathlib import Path

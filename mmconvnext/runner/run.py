@@ -100,10 +100,11 @@ def train(runner: QuietRunner) -> dict[str, float]:
         folder = Path(runner.work_dir)
         pictures = draw_results(runner, folder / 'pictures', PICTURES)
         curves.draw_curves(train_records, val_records, folder / 'curves.png')
+        legend = getattr(runner.visualizer, 'legend', 'ground truth left, result right')
         _print_results(
             metrics,
             curves=folder / 'curves.png',
-            pictures=f'{pictures[0].parent}/ ({len(pictures)}: ground truth left, result right)' if pictures else None,
+            pictures=f'{pictures[0].parent}/ ({len(pictures)}: {legend})' if pictures else None,
             weights=next(iter(checkpoints_in(folder)), None),
         )
     processes.leave(runner)
