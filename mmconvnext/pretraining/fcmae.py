@@ -143,7 +143,7 @@ class FCMAE(BaseModel):
         for layer in (self.proj, self.pred, *self.decoder.modules()):
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
-                nn.init.zeros_(layer.bias)
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # all have one
         nn.init.normal_(self.mask_token, std=0.02)
 
 

@@ -41,11 +41,11 @@ class MaskedConvNeXt(ConvNeXt):
         x = visible.take(images)  # (B, K, 32, 32, in_channels)
         for downsample, stage in zip(self.downsample_layers, self.stages):
             x = _on_each_cell(downsample, x)
-            for block in stage:
+            for block in stage.children():
                 if self.with_cp and torch.is_grad_enabled():
                     x = checkpoint(_on_visible_pixels, block, x, visible, use_reentrant=False)
                 else:
-                    x = _on_visible_pixels(block, x, visible)
+                    x = _on_visible_pixels(block, x, visible)  # type: ignore[arg-type]  # a stage has blocks
         return visible.put(x)
 
 

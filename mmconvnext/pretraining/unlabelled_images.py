@@ -8,7 +8,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 from mmconvnext.datasets.errors import DataError
-from mmconvnext.datasets.label_maps import IMAGES
+from mmconvnext.datasets.image_map_pairs import IMAGES
 from mmconvnext.runner.loading import FileError
 
 

@@ -16,12 +16,12 @@ class VisibleCells(NamedTuple):
     """The visible cells of a batch of images, equally many in each.
 
     Args:
-        index: (B, K) int64, ascending, of the cells in row-major order.
+        cells: (B, K) int64, the numbers of the visible cells in row-major order, ascending.
         rows: Rows of cells in an image.
         columns: Columns of cells in an image.
     """
 
-    index: Tensor
+    cells: Tensor
     rows: int
     columns: int
 
@@ -43,24 +43,24 @@ class VisibleCells(NamedTuple):
         Raises:
             ValueError: If no cell would be visible, or none masked.
         """
-        cells = rows * columns
-        kept = int(cells * (1 - mask_ratio))
-        if not 0 < kept < cells:
+        count = rows * columns
+        kept = int(count * (1 - mask_ratio))
+        if not 0 < kept < count:
             raise ValueError(
-                f'{rows}x{columns} cells with mask_ratio={mask_ratio} leave {kept} visible and {cells - kept} masked; '
+                f'{rows}x{columns} cells with mask_ratio={mask_ratio} leave {kept} visible and {count - kept} masked; '
                 'there must be at least one of each.'
             )
-        noise = torch.rand(batch, cells, generator=generator)
+        noise = torch.rand(batch, count, generator=generator)
         return cls(noise.argsort(1)[:, :kept].sort(1).values, rows, columns)
 
     def to(self, device: torch.device) -> 'VisibleCells':
         """Returns the cells on another device."""
-        return self._replace(index=self.index.to(device))
+        return self._replace(cells=self.cells.to(device))
 
     def mask(self) -> Tensor:
         """Returns (B, 1, rows, columns) in float32: 1 where a cell is masked."""
-        mask = torch.ones(len(self.index), self.rows * self.columns, device=self.index.device)
-        return mask.scatter_(1, self.index, 0).view(-1, 1, self.rows, self.columns)
+        mask = torch.ones(len(self.cells), self.rows * self.columns, device=self.cells.device)
+        return mask.scatter_(1, self.cells, 0).view(-1, 1, self.rows, self.columns)
 
     def take(self, maps: Tensor) -> Tensor:
         """Takes the visible cells out of maps.
@@ -94,5 +94,5 @@ class VisibleCells(NamedTuple):
 
     def _places(self) -> tuple[Tensor, Tensor, Tensor]:
         # Image, row and column of each visible cell, which broadcast to (B, K)
-        image = torch.arange(len(self.index), device=self.index.device)[:, None]
-        return image, self.index // self.columns, self.index % self.columns
+        image = torch.arange(len(self.cells), device=self.cells.device)[:, None]
+        return image, self.cells // self.columns, self.cells % self.columns

@@ -152,7 +152,7 @@ class QuietRunner(Runner):
         except CheckpointError as error:
             if there is None or here is None or len(there) == len(here):
                 raise
-            counts = f'It was trained with {len(there)} classes, {first_few(there)}; here are {len(here)}, {first_few(here)}.'
+            counts = f'It has {len(there)} classes, {first_few(there)}; the data has {len(here)}, {first_few(here)}.'
             raise CheckpointError(f'{error} {counts}', **error.facts, classes=there) from error
         fit.notes += taken.notes
         if self._resume:

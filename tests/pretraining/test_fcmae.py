@@ -24,9 +24,9 @@ def images() -> Tensor:
 @pytest.mark.parametrize(('rows', 'columns', 'kept'), [(7, 7, 19), (2, 3, 2), (4, 4, 6)])
 def test_as_many_cells_are_visible_as_in_the_authors_code(rows: int, columns: int, kept: int) -> None:
     visible = VisibleCells.draw(5, rows, columns, 0.6)
-    assert visible.index.shape == (5, kept)
+    assert visible.cells.shape == (5, kept)
     assert (visible.mask() == 0).flatten(1).sum(1).tolist() == [kept] * 5
-    assert all(len(set(cells)) == kept for cells in visible.index.tolist())
+    assert all(len(set(cells)) == kept for cells in visible.cells.tolist())
 
 
 def test_every_cell_is_masked_equally_often() -> None:

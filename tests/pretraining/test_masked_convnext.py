@@ -116,7 +116,7 @@ def expected(encoder: MaskedConvNeXt, images: Tensor, visible: VisibleCells) -> 
     return torch.stack(
         [
             torch.stack([sites[divmod(cell, COLUMNS)] for cell in cells])
-            for image, cells in zip(images, visible.index.tolist())
+            for image, cells in zip(images, visible.cells.tolist())
             for sites in [reference(encoder, image, cells)]
         ]
     )
