@@ -21,7 +21,7 @@ def carafe_forward(
     group_size: int,
     scale_factor: int,
 ) -> None:
-    """Sums the window around each pixel's source, weighted by its own kernel (Wang et al., ICCV 2019, equation 3).
+    """Sum the window around each pixel's source, weighted by its own kernel (Wang et al., ICCV 2019, equation 3).
 
     With scale factor s, the source of the output's pixel (y, x) is the pixel (y // s, x // s) of the features.
 
@@ -54,7 +54,7 @@ def carafe_backward(
     group_size: int,
     scale_factor: int,
 ) -> None:
-    """Writes the gradient of the features into ``bottom_grad`` and that of the kernels into ``mask_grad``.
+    """Write the gradient of the features into ``bottom_grad`` and that of the kernels into ``mask_grad``.
 
     ``top_grad`` is the gradient of the output; ``rfeatures`` is as :func:`carafe_forward` left it. The other four
     are memory of the compiled one and unused; all else is as there.
@@ -65,7 +65,7 @@ def carafe_backward(
 def carafe_naive_forward(
     features: Tensor, masks: Tensor, output: Tensor, kernel_size: int, group_size: int, scale_factor: int
 ) -> None:
-    """Writes into ``output`` what :func:`carafe_forward` does, from the same features and masks."""
+    """Write into ``output`` what :func:`carafe_forward` does, from the same features and masks."""
     dtype = torch.promote_types(features.dtype, torch.float32)  # a window has many summands
     kernels = _split_masks(masks, kernel_size, group_size, scale_factor)
     padded = F.pad(features, [kernel_size // 2] * 4).unflatten(1, (group_size, -1))
@@ -87,7 +87,7 @@ def carafe_naive_backward(
     group_size: int,
     scale_factor: int,
 ) -> None:
-    """Writes what :func:`carafe_backward` does, from the features themselves."""
+    """Write what :func:`carafe_backward` does, from the features themselves."""
     dtype = torch.promote_types(features.dtype, torch.float32)
     kernels = _split_masks(masks, kernel_size, group_size, scale_factor)
     kernels_grad = _split_masks(mask_grad, kernel_size, group_size, scale_factor)
@@ -104,7 +104,7 @@ def carafe_naive_backward(
 
 
 def _taps(kernel_size: int, features: Tensor) -> Iterator[tuple[int, slice, slice]]:
-    """Yields each tap's number in the kernel, and where it finds the pixels' neighbours in the padded features."""
+    """Yield each tap's number in the kernel, and where it finds the pixels' neighbours in the padded features."""
     height, width = features.shape[2:]
     for tap in range(kernel_size**2):
         row, column = divmod(tap, kernel_size)
@@ -112,10 +112,10 @@ def _taps(kernel_size: int, features: Tensor) -> Iterator[tuple[int, slice, slic
 
 
 def _split_pixels(x: Tensor, groups: int, scale: int) -> Tensor:
-    """Views (n, c, h * s, w * s) as (n, groups, c / groups, h, s, w, s)."""
+    """View (n, c, h * s, w * s) as (n, groups, c / groups, h, s, w, s)."""
     return x.unflatten(3, (-1, scale)).unflatten(2, (-1, scale)).unflatten(1, (groups, -1))
 
 
 def _split_masks(masks: Tensor, kernel_size: int, groups: int, scale: int) -> Tensor:
-    """Views (n, groups * k * k, h * s, w * s) as (n, groups, k * k, h, s, w, s)."""
+    """View (n, groups * k * k, h * s, w * s) as (n, groups, k * k, h, s, w, s)."""
     return masks.unflatten(3, (-1, scale)).unflatten(2, (-1, scale)).unflatten(1, (groups, kernel_size**2))

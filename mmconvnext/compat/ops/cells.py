@@ -10,7 +10,7 @@ MOST_VALUES = 2**24  # in one tensor of a channel's pixels or samples
 
 
 def by_size(heights: Tensor, widths: Tensor, channels: int) -> Iterator[tuple[Tensor, int, int]]:
-    """Goes through cells of the same number of points together, as many as a tensor of all their values should hold.
+    """Go through cells of the same number of points together, as many as a tensor of all their values should hold.
 
     Args:
         heights: Rows of points in each cell, (n,) integers.
@@ -81,7 +81,7 @@ class Corners(NamedTuple):
         return cls(low_y, low_x, high_y, high_x, y - low_y, x - low_x, inside)
 
     def each(self, image: Tensor, height: int, width: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Goes through upper left, upper right, lower left and lower right.
+        """Go through upper left, upper right, lower left and lower right.
 
         Args:
             image: Index of the samples' maps, integers that broadcast with the samples.

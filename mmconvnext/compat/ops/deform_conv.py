@@ -33,7 +33,7 @@ def deform_conv_forward(
     deformable_group: int,
     im2col_step: int,
 ) -> None:
-    """Convolves with each tap moved by an offset of its own (Dai et al., ICCV 2017).
+    """Convolve with each tap moved by an offset of its own (Dai et al., ICCV 2017).
 
     Args:
         input: (b, c, h, w), of any floating dtype.
@@ -78,7 +78,7 @@ def deform_conv_backward_input(
     deformable_group: int,
     im2col_step: int,
 ) -> None:
-    """Adds the gradient of the input to ``gradInput`` and writes that of the offsets into ``gradOffset``.
+    """Add the gradient of the input to ``gradInput`` and write that of the offsets into ``gradOffset``.
 
     ``gradOutput`` is (b, o, out_h, out_w), and the rest as in :func:`deform_conv_forward`.
     """
@@ -109,7 +109,7 @@ def deform_conv_backward_parameters(
     scale: float,
     im2col_step: int,
 ) -> None:
-    """Adds ``scale`` times the gradient of the weight to ``gradWeight``, (o, c / group, kH, kW).
+    """Add ``scale`` times the gradient of the weight to ``gradWeight``, (o, c / group, kH, kW).
 
     The rest is as in :func:`deform_conv_forward` and :func:`deform_conv_backward_input`.
     """

@@ -20,7 +20,7 @@ def deform_roi_pool_forward(
     sampling_ratio: int,
     gamma: float,
 ) -> None:
-    """Lays a grid on each RoI, moves each cell by an offset, and averages its samples (Dai et al., ICCV 2017).
+    """Lay a grid on each RoI, move each cell by an offset of its own, and average its samples (Dai et al., ICCV 2017).
 
     Without offsets this is RoIAlign, the average, aligned.
 
@@ -60,7 +60,7 @@ def deform_roi_pool_backward(
     sampling_ratio: int,
     gamma: float,
 ) -> None:
-    """Adds the gradients of the input and of the offsets to ``grad_input`` and ``grad_offset``.
+    """Add the gradients of the input and of the offsets to ``grad_input`` and ``grad_offset``.
 
     That of the offsets is mmcv's. Over the border's last pixel it is not the derivative: mmcv goes on with the slope
     on the first side, and takes 0 along the last row and column.
@@ -123,7 +123,7 @@ def _parts(
     gamma: float,
     channels: int,
 ) -> Iterator[_Part]:
-    """Goes through all RoIs that have samples, but for those whose corners are no numbers."""
+    """Go through all RoIs that have samples, but for those whose corners are no numbers."""
     rows, columns = size
     number = rois.isfinite().all(1)
     starts, ends = (corner * spatial_scale - 0.5 for corner in (rois[:, 1:3], rois[:, 3:]))

@@ -38,7 +38,7 @@ class Gradients(NamedTuple):
 def forward(
     input: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, bias: Tensor | None, numbers: Numbers
 ) -> Tensor:
-    """Convolves with each tap moved by an offset of its own, and its sample times a mask (arXiv 1811.11168).
+    """Convolve with each tap moved by an offset of its own, and its sample times a mask (arXiv 1811.11168).
 
     A sample is bilinear, with zeros around the map.
 
@@ -66,7 +66,7 @@ def backward(
     bias: Tensor | None,
     numbers: Numbers,
 ) -> Gradients:
-    """Returns the gradients of all that :func:`forward` takes; ``grad_output`` is (b, o, out_h, out_w)."""
+    """Return the gradients of all that :func:`forward` takes; ``grad_output`` is (b, o, out_h, out_w)."""
     tensors = _prepared(input, weight, offset, mask, bias)
     gradients = Gradients(
         *torch.ops.torchvision._deform_conv2d_backward(

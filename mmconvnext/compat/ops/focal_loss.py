@@ -8,7 +8,7 @@ from torch import Tensor
 def sigmoid_focal_loss_forward(
     input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Computes the loss of each class of each box (Lin et al., ICCV 2017, equation 5).
+    """Compute the loss of each class of each box (Lin et al., ICCV 2017, equation 5).
 
     Args:
         input: (n, c) logits, of any floating dtype.
@@ -27,7 +27,7 @@ def sigmoid_focal_loss_forward(
 def sigmoid_focal_loss_backward(
     input: Tensor, target: Tensor, weight: Tensor, grad_input: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Writes the gradient of the summed loss into ``grad_input``, (n, c).
+    """Write the gradient of the summed loss into ``grad_input``, (n, c).
 
     What else it takes is as in :func:`sigmoid_focal_loss_forward`.
     """
@@ -39,7 +39,7 @@ def sigmoid_focal_loss_backward(
 
 
 def _right_answers(input: Tensor, target: Tensor, weight: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the logits of the right answers, where these are yes, and alpha_t times the class weight, each (n, c)."""
+    """Return the logits of the right answers, where these are yes, and alpha_t with the class's weight, each (n, c)."""
     logits = input.to(torch.promote_types(input.dtype, torch.float32))
     positive = target[:, None] == torch.arange(input.shape[1], device=target.device)  # the background has none
     scale = torch.full_like(logits, 1 - alpha).masked_fill_(positive, alpha)
@@ -53,7 +53,7 @@ def _right_answers(input: Tensor, target: Tensor, weight: Tensor, alpha: float) 
 def softmax_focal_loss_forward(
     input: Tensor, target: Tensor, weight: Tensor, output: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Computes the loss of each box.
+    """Compute the loss of each box.
 
     Args:
         input: (n, c) probabilities, which mmcv has passed through a softmax, of any floating dtype.
@@ -73,7 +73,7 @@ def softmax_focal_loss_forward(
 def softmax_focal_loss_backward(
     input: Tensor, target: Tensor, weight: Tensor, buff: Tensor, grad_input: Tensor, gamma: float, alpha: float
 ) -> None:
-    """Writes the gradient of the summed loss by the logits before the softmax into ``grad_input``, (n, c).
+    """Write the gradient of the summed loss by the logits before the softmax into ``grad_input``, (n, c).
 
     ``buff``, (n,), is overwritten with the gradient by the logarithm of the right class's probability. What else it
     takes and raises is as in :func:`softmax_focal_loss_forward`.
@@ -89,7 +89,7 @@ def softmax_focal_loss_backward(
 
 
 def _right_classes(input: Tensor, target: Tensor, weight: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the right classes' probabilities, alpha with their weights or 0, and the classes, each (n,)."""
+    """Return the right classes' probabilities, alpha with their weights or 0, and the classes, each (n,)."""
     if (target >= input.shape[1]).any():
         raise ValueError(f'Focal loss with a softmax over {input.shape[1]} classes got class {target.max()}.')
     ignored = target < 0

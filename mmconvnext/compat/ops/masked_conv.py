@@ -18,7 +18,7 @@ def masked_im2col_forward(
     pad_h: int,
     pad_w: int,
 ) -> None:
-    """Writes the window of each chosen pixel of the output into a column.
+    """Write the window of each chosen pixel of the output into a column.
 
     Args:
         im: (1, c, h, w), of any dtype.
@@ -41,7 +41,7 @@ def masked_im2col_forward(
 def masked_col2im_forward(
     col: Tensor, mask_h_idx: Tensor, mask_w_idx: Tensor, im: Tensor, height: int, width: int, channels: int
 ) -> None:
-    """Writes a column for each chosen pixel back to its place.
+    """Write a column for each chosen pixel back to its place.
 
     Args:
         col: (channels, k).

@@ -26,7 +26,7 @@ def modulated_deform_conv_forward(
     deformable_group: int,
     with_bias: bool,
 ) -> None:
-    """Convolves with each tap moved by an offset of its own, and its sample times a mask (Zhu et al., CVPR 2019).
+    """Convolve with each tap moved by an offset of its own, and its sample times a mask (Zhu et al., CVPR 2019).
 
     Args:
         input: (b, c, h, w), of any floating dtype.
@@ -79,7 +79,7 @@ def modulated_deform_conv_backward(
     deformable_group: int,
     with_bias: bool,
 ) -> None:
-    """Adds to the gradients of input, weight and bias, and writes those of the offsets and the mask.
+    """Add to the gradients of input, weight and bias, and write those of the offsets and the mask.
 
     Each ``grad_`` tensor has the shape of what it is the gradient of. ``grad_bias`` is left as it is where
     ``with_bias`` is not set. The rest is as in :func:`modulated_deform_conv_forward`.

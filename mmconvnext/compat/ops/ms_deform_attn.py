@@ -15,7 +15,7 @@ def ms_deform_attn_forward(
     attention_weights: Tensor,
     im2col_step: int,
 ) -> Tensor:
-    """Sums values sampled around each query (Deformable DETR, arXiv 2010.04159, equation 3).
+    """Sum values sampled around each query (Deformable DETR, arXiv 2010.04159, equation 3).
 
     Args:
         value: (b, keys, heads, c).
@@ -47,7 +47,7 @@ def ms_deform_attn_backward(
     grad_attn_weight: Tensor,
     im2col_step: int,
 ) -> None:
-    """Writes the gradients of value, locations and weights into the three ``grad_`` tensors of their shapes.
+    """Write the gradients of value, locations and weights into the three ``grad_`` tensors of their shapes.
 
     ``grad_output`` is (b, queries, heads * c). The forward pass is computed again, so nothing of it is stored.
     """

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Keeps each box that overlaps no kept box of a higher score by more than ``iou_threshold``.
+    """Keep each box that overlaps no kept box of a higher score by more than ``iou_threshold``.
 
     Args:
         boxes: (n, 4) as (x1, y1, x2, y2).
@@ -35,7 +35,7 @@ def softnms(
     method: int,
     offset: int,
 ) -> Tensor:
-    """Lowers the score of each box that overlaps a better one (Bodla et al., ICCV 2017).
+    """Lower the score of each box that overlaps a better one (Bodla et al., ICCV 2017).
 
     Between equal scores the order of the boxes decides, so the order is that of the compiled operator
     at every step: the best box swaps places with the first, the last fills the gap of a dropped one.

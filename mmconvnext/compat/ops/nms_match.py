@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
-    """Groups each box with those it suppresses (Cao et al., Prime Sample Attention, CVPR 2020, section 4.1).
+    """Group each box with those it suppresses (Cao et al., Prime Sample Attention, CVPR 2020, section 4.1).
 
     It suppresses from the threshold on, where :func:`mmconvnext.compat.ops.nms.nms` does so above it only.
 

@@ -21,7 +21,7 @@ def psamask_forward(
     half_h_mask: int,
     half_w_mask: int,
 ) -> None:
-    """Moves each weight from its place in a pixel's mask to its place in the image (Zhao et al., ECCV 2018).
+    """Move each weight from its place in a pixel's mask to its place in the image (Zhao et al., ECCV 2018).
 
     Args:
         input: (n, h_mask * w_mask, h, w), each pixel's mask, of any dtype.
@@ -55,7 +55,7 @@ def psamask_backward(
     half_h_mask: int,
     half_w_mask: int,
 ) -> None:
-    """Moves each weight's gradient from ``grad_output`` back to ``grad_input``, which is overwritten.
+    """Move each weight's gradient from ``grad_output`` back to ``grad_input``, which is overwritten.
 
     The two have the shapes of the output and the input of :func:`psamask_forward`; all else is as there.
     """
@@ -69,13 +69,13 @@ def psamask_backward(
 
 
 def _pairs_of_pixels(x: Tensor, psa_type: int, height: int, width: int) -> Tensor:
-    """Views (n, h * w, h, w) as (n, h, w, h, w) with the pixel that has the mask last."""
+    """View (n, h * w, h, w) as (n, h, w, h, w) with the pixel that has the mask last."""
     pairs = x.unflatten(1, (height, width))
     return pairs if psa_type == COLLECT else pairs.permute(0, 3, 4, 1, 2)
 
 
 def _take(x: Tensor, axis: int, index: Tensor) -> Tensor:
-    """Replaces axis 1 or 2 of (n, rows, columns, h, w) by what ``index`` finds along it, 0 where that is outside.
+    """Replace axis 1 or 2 of (n, rows, columns, h, w) by what ``index`` finds along it, 0 where that is outside.
 
     ``index`` is (new size, h) for axis 1 and (new size, w) for axis 2: it differs between the pixels.
     """

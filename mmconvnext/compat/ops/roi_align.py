@@ -20,7 +20,7 @@ def roi_align_forward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Lays a grid on each RoI and averages the samples of each cell, or takes the largest (He et al., ICCV 2017).
+    """Lay a grid on each RoI and average bilinear samples over each cell, or take the largest (He et al., ICCV 2017).
 
     Args:
         input: (b, c, h, w), of any floating dtype and memory format.
@@ -66,7 +66,7 @@ def roi_align_backward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Sets ``grad_input``, (b, c, h, w) and all zeros as mmcv gives it, to the gradient of the input.
+    """Set ``grad_input``, (b, c, h, w) and all zeros as mmcv gives it, to the gradient of the input.
 
     ``grad_output`` is (n, c, aligned_height, aligned_width); what else it takes is as in
     :func:`roi_align_forward`.

@@ -17,7 +17,7 @@ def roi_pool_forward(
     pooled_width: int,
     spatial_scale: float,
 ) -> None:
-    """Lays a grid on each RoI and takes the largest pixel that each cell touches (Girshick, ICCV 2015).
+    """Lay a grid on each RoI and take the largest pixel that each cell touches (Girshick, ICCV 2015).
 
     Corners are not rounded, as torchvision's are: each cell reaches from the floor of its first edge to the ceiling
     of its last. The compiled one does not write the cells of a RoI without area; here they are empty.
@@ -72,7 +72,7 @@ def roi_pool_backward(
     pooled_width: int,
     spatial_scale: float,
 ) -> None:
-    """Adds the gradient of the input to ``grad_input``, (b, c, h, w).
+    """Add the gradient of the input to ``grad_input``, (b, c, h, w).
 
     ``grad_output`` is (n, c, pooled_height, pooled_width); what else it takes is as :func:`roi_pool_forward` left it.
     """

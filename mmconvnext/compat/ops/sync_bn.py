@@ -9,12 +9,12 @@ from torch import Tensor
 
 
 def sync_bn_forward_mean(input: Tensor, mean: Tensor) -> None:
-    """Writes the mean of each channel of ``input``, (n, c, pixels), into ``mean``, (c,)."""
+    """Write the mean of each channel of ``input``, (n, c, pixels), into ``mean``, (c,)."""
     mean.copy_(_single(input).mean((0, 2)))
 
 
 def sync_bn_forward_var(input: Tensor, mean: Tensor, var: Tensor) -> None:
-    """Writes the mean squared distance from ``mean``, that of all processes, into ``var``; shapes as above."""
+    """Write the mean squared distance from ``mean``, that of all processes, into ``var``; shapes as above."""
     var.copy_((_single(input) - mean[:, None]).square().mean((0, 2)))
 
 
@@ -33,7 +33,7 @@ def sync_bn_forward_output(
     momentum: float | Tensor,
     group_size: int,
 ) -> None:
-    """Normalizes each channel and updates what inference will use (Ioffe and Szegedy, ICML 2015, algorithm 1).
+    """Normalize each channel and update what inference will use (Ioffe and Szegedy, ICML 2015, algorithm 1).
 
     Args:
         input: (n, c, pixels), of any floating dtype; n may be 0.
@@ -64,7 +64,7 @@ def sync_bn_forward_output(
 
 
 def sync_bn_backward_param(grad_output: Tensor, norm: Tensor, grad_weight: Tensor, grad_bias: Tensor) -> None:
-    """Sums the gradients of weight and bias over ``grad_output`` and ``norm``, (n, c, pixels), into two of (c,)."""
+    """Sum the gradients of weight and bias over ``grad_output`` and ``norm``, (n, c, pixels), into two of (c,)."""
     grad = _single(grad_output)
     grad_weight.copy_((grad * norm).sum((0, 2)))
     grad_bias.copy_(grad.sum((0, 2)))
@@ -79,7 +79,7 @@ def sync_bn_backward_data(
     std: Tensor,
     grad_input: Tensor,
 ) -> None:
-    """Writes the gradient of the input into ``grad_input``, (n, c, pixels).
+    """Write the gradient of the input into ``grad_input``, (n, c, pixels).
 
     ``grad_weight`` and ``grad_bias`` are the mean of all processes' sums, so they are divided by this one's count;
     the rest is as :func:`sync_bn_forward_output` left it.
