@@ -6,7 +6,6 @@ arXiv 2201.03545; appendix A of the paper gives the rates.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from mmengine.logging import MMLogger
@@ -25,10 +24,10 @@ WRAPPER_SEGMENTS = frozenset({'_orig_mod', '_fsdp_wrapped_module', '_checkpoint_
 
 
 def derive_num_layers(depths: Sequence[int]) -> int:
-    """Number of learning-rate layers N of a backbone, its head not counted.
+    """Returns the number of learning-rate layers N of a backbone, the head not counted.
 
-    One for each of stages 1 and 2, one for each three blocks of stage 3 (the downsampling layer before it joins the
-    first three), one for stage 4: 6 for tiny, 12 for small to huge. The stem is layer 0 and the head is N + 1.
+    One for each of stages 0 and 1, one for each three blocks of stage 2 (the downsampling layer before it joins the
+    first three), one for stage 3: 6 for tiny, 12 for small to huge. The stem is layer 0 and the head is N + 1.
 
     Args:
         depths: Number of blocks of the four stages.
@@ -37,7 +36,7 @@ def derive_num_layers(depths: Sequence[int]) -> int:
 
 
 def layer_of(name: str, num_layers: int, decay_type: str) -> int:
-    """Layer of a backbone parameter, from 0 (the stem) to ``num_layers`` + 1 (decayed like the head: not at all).
+    """Returns the layer of a backbone parameter: 0 is the stem, and ``num_layers`` + 1 is not decayed, like the head.
 
     Args:
         name: Parameter name within the backbone, such as ``stages.2.5.pwconv1.weight``.
@@ -55,15 +54,6 @@ def layer_of(name: str, num_layers: int, decay_type: str) -> int:
     if stage == 2:
         return 3 + int(rest[1]) // 3
     return num_layers if stage == 3 else stage + 1
-
-
-@dataclass
-class _Group:
-    """Parameters that share a learning rate and a weight decay."""
-
-    lr_scale: float
-    weight_decay: float
-    params: list[nn.Parameter] = field(default_factory=list)
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -134,7 +124,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         by_length = sorted(sorted(custom_keys), key=len, reverse=True)
         layers = dict(self._layers(module))
 
-        groups: dict[tuple[float, float], _Group] = {}
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}  # by (scale, weight decay)
         rows: dict[tuple[int, float], list[bool]] = {}  # (layer, scale) -> whether each tensor is decayed
         unused_keys = set(custom_keys)
         for name, param in module.named_parameters():
@@ -149,7 +139,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                     weight_decay *= custom_keys[key].get('decay_mult', 1.0)
                     unused_keys.discard(key)
                     break
-            groups.setdefault((scale, weight_decay), _Group(scale, weight_decay)).params.append(param)
+            groups.setdefault((scale, weight_decay), []).append(param)
             rows.setdefault((layer, scale), []).append(weight_decay > 0)
 
         if unused_keys:
@@ -159,8 +149,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             )
         self._report(rows)
         params.extend(
-            dict(params=g.params, lr=g.lr_scale * self.base_lr, weight_decay=g.weight_decay, lr_scale=g.lr_scale)
-            for g in groups.values()
+            dict(params=group, lr=scale * self.base_lr, weight_decay=weight_decay, lr_scale=scale)
+            for (scale, weight_decay), group in groups.items()
         )
 
     def _layers(self, model: nn.Module) -> Iterator[tuple[str, tuple[int, int]]]:
