@@ -18,7 +18,9 @@ from mmconvnext.datasets.findings import Findings, Severity
 from mmconvnext.datasets.heads import check_heads, num_classes_options
 from mmconvnext.datasets.image_files import check_image_files, turns_by_exif
 from mmconvnext.datasets.label_maps import check_label_maps
-from mmconvnext.datasets.listing import is_remote
+from mmconvnext.datasets.listing import first_few, is_remote
+from mmconvnext.datasets.shared_images import check_shared_images
+from mmconvnext.datasets.xml_lists import check_xml_list
 from mmconvnext.errors import raised_by_us
 
 COCO_LAYOUT = """\
@@ -31,6 +33,7 @@ ADE20K_LAYOUT = """\
     images/validation/*.jpg
     annotations/training/*.png
     annotations/validation/*.png"""
+MANY_CLASSES = 100  # more of them are not printed, but go into a text file
 PAGE = 'docs/your_own_data.md'
 
 
@@ -107,6 +110,8 @@ def check_data(cfg: Config, loaders: Sequence[str], segmentation: bool) -> Check
             source.dataset, 'mmdet', 'CocoDataset', ('load_data_list', 'parse_data_info')
         ):
             coco.append(source)
+        elif not segmentation and _loads_like(source.dataset, 'mmdet', 'XMLDataset', ('load_data_list',)):
+            check_xml_list(checked.findings, source.dataset, source.name)
     _check_coco(cfg, coco, checked)
     if not checked.findings.refuses:
         for source in sources:
@@ -188,8 +193,11 @@ def _check_paths(cfg: Config, sources: Sequence[Source], segmentation: bool) -> 
     lines = ['the data of this config was not found. Looked for:']
     lines += [f'    {path}    ({key})' for path, key in missing.items()]
     roots = dict.fromkeys(str(source.cfg.get('data_root') or '.') for source in sources)
+    layout = ADE20K_LAYOUT if segmentation else COCO_LAYOUT
+    if any(not _loads_like(source.dataset, 'mmdet', 'CocoDataset', ()) for source in sources) and not segmentation:
+        layout = '    what the dataset of the config reads, by its ann_file and data_prefix'
     lines += [f'Expected under the data root (--data-root, now {", ".join(roots)}):']
-    lines += [ADE20K_LAYOUT if segmentation else COCO_LAYOUT]
+    lines += [layout]
     lines += [f'Other names of files and folders go into a config of your own; {PAGE} shows how.']
     lines += ['Add --mini to train on small data that is made on the spot, with nothing to download.']
     raise DataError('\n'.join(lines))
@@ -251,14 +259,18 @@ def _check_coco(cfg: Config, sources: Sequence[Source], checked: CheckedData) ->
                 truths.append((source, truth))
     pipelines = {source.name: source.cfg.get('pipeline') for source in sources}
     files: dict[str, CheckedFile | None] = {}
+    images: dict[str, list[str]] = {}  # by loader
     for path, of_file in uses.items():
         files[path] = check_coco(checked.findings, path, of_file)
         if file := files[path]:
             for use in of_file:
                 if use.name in file.images:
+                    loader = use.name.partition('.')[0]
+                    images.setdefault(loader, []).extend(image for image, *_ in file.images[use.name])
                     masks = use.needs_masks or use.evaluates_masks
                     turns = turns_by_exif(pipelines[use.name])
                     check_image_files(checked.findings, path, use.name, file.images[use.name], turns=turns, masks=masks)
+    check_shared_images(checked.findings, images)
     checked.mends.update({path: file.mends for path, file in files.items() if file and file.mends})
     for source, truth in truths:
         read, evaluated = (files[os.path.abspath(path)] for path in (source.dataset.ann_file, truth))
@@ -293,7 +305,11 @@ def _coco_use(cfg: Config, source: Source, *, evaluates: bool) -> CocoUse:
 def _how_to_set_classes(cfg: Config, names: Sequence[str]) -> str:
     lines = [f'If the data is right, put these lines into a config of your own ({PAGE} has a whole one):']
     lines += [f'    _base_ = {os.path.abspath(cfg.filename)!r}'] if cfg.filename else []
-    lines += [f'    metainfo = dict(classes={tuple(names)!r})']
+    if len(names) > MANY_CLASSES:
+        lines += ["    metainfo = dict(classes='classes.txt')"]
+        lines += [f'    # with the {len(names)} names in that file, one a line, in this order: {first_few(names)}']
+    else:
+        lines += [f'    metainfo = dict(classes={tuple(names)!r})']
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         for name, _ in _unwrapped(cfg[loader].dataset, 'dataset') if cfg.get(loader) else ():
             if 'datasets' in name.split('.'):  # a list in a config replaces that of its base as a whole
