@@ -18,9 +18,10 @@ from mmconvnext.datasets.findings import Findings, Severity
 from mmconvnext.datasets.ignored_label import check_evaluated_label, check_trained_label, ignored_by_heads
 from mmconvnext.datasets.image_files import check_image_files, turns_by_exif
 from mmconvnext.datasets.label_maps import check_label_maps
-from mmconvnext.datasets.listing import is_remote
+from mmconvnext.datasets.listing import first_few, is_remote
 from mmconvnext.datasets.num_classes import check_num_classes, num_classes_options
 from mmconvnext.datasets.split_overlap import check_overlap
+from mmconvnext.datasets.xml_lists import check_xml_list
 from mmconvnext.errors import raised_by_us
 
 COCO_LAYOUT = """\
@@ -33,6 +34,7 @@ ADE20K_LAYOUT = """\
     images/validation/*.jpg
     annotations/training/*.png
     annotations/validation/*.png"""
+MANY_CLASSES = 100  # more of them are not printed, but go into a text file
 PAGE = 'docs/your_own_data.md'
 
 
@@ -102,7 +104,9 @@ def check_data(cfg: Config, loaders: Sequence[str], segmentation: bool) -> Check
             source.dataset, 'mmdet', 'CocoDataset', ('load_data_list', 'parse_data_info')
         ):
             coco.append(source)
-    _check_coco(cfg, coco, checked)
+        elif not segmentation and _loads_like(source.dataset, 'mmdet', 'XMLDataset', ('load_data_list',)):
+            check_xml_list(checked.findings, source.dataset, source.name)
+    images.update(_check_coco(cfg, coco, checked))
     check_overlap(checked.findings, images)
     if not checked.findings.refuses:
         for source in sources:
@@ -184,8 +188,11 @@ def _check_paths(cfg: Config, sources: Sequence[Source], segmentation: bool) -> 
     lines = ['the data of this config was not found. Looked for:']
     lines += [f'    {path}    ({key})' for path, key in missing.items()]
     roots = dict.fromkeys(str(source.cfg.get('data_root') or '.') for source in sources)
+    layout = ADE20K_LAYOUT if segmentation else COCO_LAYOUT
+    if any(not _loads_like(source.dataset, 'mmdet', 'CocoDataset', ()) for source in sources) and not segmentation:
+        layout = '    what the dataset of the config reads, by its ann_file and data_prefix'
     lines += [f'Expected under the data root (--data-root, now {", ".join(roots)}):']
-    lines += [ADE20K_LAYOUT if segmentation else COCO_LAYOUT]
+    lines += [layout]
     lines += [f'Other names of files and folders go into a config of your own; {PAGE} shows how.']
     lines += ['Add --mini to train on small data that is made on the spot, with nothing to download.']
     raise DataError('\n'.join(lines))
@@ -246,8 +253,12 @@ def _check_segmentation(cfg: Config, source: Source, findings: Findings) -> Sequ
     return maps.images
 
 
-def _check_coco(cfg: Config, sources: Sequence[Source], checked: CheckedData) -> None:
-    """Checks each annotation file once, however many datasets and evaluators read it."""
+def _check_coco(cfg: Config, sources: Sequence[Source], checked: CheckedData) -> dict[str, list[str]]:
+    """Checks each annotation file once, however many datasets and evaluators read it.
+
+    Returns:
+        The paths of the images of each dataset, by its name.
+    """
     uses: dict[str, list[CocoUse]] = {}
     truths: list[tuple[Source, str]] = []  # files that evaluators read beside those of their datasets
     for source in sources:
@@ -268,11 +279,13 @@ def _check_coco(cfg: Config, sources: Sequence[Source], checked: CheckedData) ->
                 truths.append((source, truth))
     pipelines = {source.name: source.cfg.get('pipeline') for source in sources}
     files: dict[str, CheckedFile | None] = {}
+    images: dict[str, list[str]] = {}
     for path, of_file in uses.items():
         files[path] = check_coco(checked.findings, path, of_file)
         if file := files[path]:
             for use in of_file:
                 if use.name in file.images:
+                    images[use.name] = [image for image, *_ in file.images[use.name]]
                     masks = use.needs_masks or use.evaluates_masks
                     turns = turns_by_exif(pipelines[use.name])
                     check_image_files(checked.findings, path, use.name, file.images[use.name], turns=turns, masks=masks)
@@ -289,6 +302,7 @@ def _check_coco(cfg: Config, sources: Sequence[Source], checked: CheckedData) ->
                 'Give both the same file.',
                 count=0,
             )
+    return images
 
 
 def _coco_use(cfg: Config, source: Source, *, evaluates: bool) -> CocoUse:
@@ -310,7 +324,11 @@ def _coco_use(cfg: Config, source: Source, *, evaluates: bool) -> CocoUse:
 def _how_to_set_classes(cfg: Config, names: Sequence[str]) -> str:
     lines = [f'If the data is right, put these lines into a config of your own ({PAGE} has a whole one):']
     lines += [f'    _base_ = {os.path.abspath(cfg.filename)!r}'] if cfg.filename else []
-    lines += [f'    metainfo = dict(classes={tuple(names)!r})']
+    if len(names) > MANY_CLASSES:
+        lines += ["    metainfo = dict(classes='classes.txt')"]
+        lines += [f'    # with the {len(names)} names in that file, one a line, in this order: {first_few(names)}']
+    else:
+        lines += [f'    metainfo = dict(classes={tuple(names)!r})']
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         for name, _ in _unwrapped(cfg[loader].dataset, 'dataset') if cfg.get(loader) else ():
             if 'datasets' in name.split('.'):  # a list in a config replaces that of its base as a whole

@@ -96,7 +96,7 @@ def check_mask_fit(
     fits = np.zeros_like(apart)
     fits[apart] = cause.fits & (overlap[apart] < ALIKE)
     fitting = int((fits & different).sum())
-    known = fitting >= DIFFERENT * different.sum() and fitting >= min(LEAST, len(compared))
+    known = fitting >= max(DIFFERENT * different.sum(), LEAST)
     # A mask that is smaller than its box, as of an object that is partly hidden, is sound unless a mistake explains it
     wrong = different & (inside < APART)
     if known:

@@ -121,3 +121,12 @@ def test_masks_that_are_sound(write, own_detection, check, make):
 def test_annotations_without_masks(rewrite, own_boxes, check):
     rewrite(without('annotations', 'segmentation'))
     assert not len(check(own_boxes).findings)
+
+
+def test_one_partly_hidden_object_is_not_taken_for_a_scale(rewrite, own_detection, check):
+    def damage(content):
+        content['annotations'] = content['annotations'][:1]
+        content['annotations'][0].update(bbox=[0, 0, 60, 40], area=2400, segmentation=[corners([0, 0, 24, 16])])
+
+    rewrite(damage)
+    assert not [finding for finding in check(own_detection).findings if finding.kind.startswith('masks')]
