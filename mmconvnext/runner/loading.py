@@ -14,7 +14,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 
 from mmconvnext.config_tree import walk
 from mmconvnext.datasets.errors import DataError
-from mmconvnext.datasets.image_files import UNREADABLE, is_damaged, why_unreadable
+from mmconvnext.datasets.image_damage import UNREADABLE, is_damaged, why_unreadable
 from mmconvnext.datasets.label_values import IGNORED, meaning
 from mmconvnext.datasets.listing import is_remote, some
 from mmconvnext.errors import OPENMMLAB
