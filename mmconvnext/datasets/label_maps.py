@@ -29,7 +29,7 @@ class CheckedMaps:
 
     Args:
         images: Paths of its images; none of a dataset that is elsewhere.
-        has_255: Whether its label maps, by a sample, hold 255 when they are loaded.
+        has_255: Whether its label maps, by a sample, hold 255 when LoadAnnotations has read them.
     """
 
     images: Sequence[str] = ()
@@ -101,7 +101,7 @@ def check_label_maps(
         pairs = [(image, path) for image, path in zip(images, maps, strict=True) if path in sound]
         pairs = pairs[:: max(1, -(-len(pairs) // SAMPLE))]
         _check_sample(findings, dataset, name, pairs, values, turns=turns, eight_bits=eight_bits)
-    return CheckedMaps(images, values.has_255)
+    return CheckedMaps(images, eight_bits and values.has_255)
 
 
 def _no_images(dataset: Any, name: str) -> str:
