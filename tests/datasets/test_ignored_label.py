@@ -55,6 +55,14 @@ def test_padding_that_the_heads_do_not_ignore(ignoring, check, refused, padding,
         refused(ignoring(padding=padding), 'padding-is-learnt')
 
 
+def test_heads_that_ignore_different_labels(ignoring, refused):
+    cfg = ignoring()
+    cfg.model.auxiliary_head.ignore_index = 0
+    finding = refused(cfg, 'padding-is-learnt')
+    assert finding.examples == ['model.auxiliary_head.ignore_index is 0']
+    assert 'ignore_index=255' in finding.remedy
+
+
 def test_a_loss_that_ignores_another_label_than_its_head(ignoring, check):
     assert kinds(check(ignoring(loss=1))) == {'loss-ignores-another-label': Severity.CHANGES}
 
