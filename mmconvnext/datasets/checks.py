@@ -20,6 +20,7 @@ from mmconvnext.datasets.image_files import check_image_files, turns_by_exif
 from mmconvnext.datasets.label_maps import check_label_maps
 from mmconvnext.datasets.listing import first_few, is_remote
 from mmconvnext.datasets.num_classes import check_num_classes, num_classes_options
+from mmconvnext.datasets.pixel_formats import loads_8_bits
 from mmconvnext.datasets.split_overlap import check_overlap
 from mmconvnext.datasets.xml_lists import check_xml_list
 from mmconvnext.errors import raised_by_us
@@ -242,6 +243,7 @@ def _check_segmentation(cfg: Config, source: Source, findings: Findings) -> Sequ
         needs_maps=not _only_formats(cfg, source) or _loads_annotations(source.cfg),
         eight_bits=_loads_annotations(source.cfg),
         turns=turns_by_exif(source.cfg.get('pipeline')),
+        loads_8_bits=loads_8_bits(source.cfg.get('pipeline')),
         ignored=ignored_by_heads(cfg.model),
     )
     classes = source.dataset.metainfo['classes']
@@ -287,8 +289,15 @@ def _check_coco(cfg: Config, sources: Sequence[Source], checked: CheckedData) ->
                 if use.name in file.images:
                     images[use.name] = [image for image, *_ in file.images[use.name]]
                     masks = use.needs_masks or use.evaluates_masks
-                    turns = turns_by_exif(pipelines[use.name])
-                    check_image_files(checked.findings, path, use.name, file.images[use.name], turns=turns, masks=masks)
+                    check_image_files(
+                        checked.findings,
+                        path,
+                        use.name,
+                        file.images[use.name],
+                        turns=turns_by_exif(pipelines[use.name]),
+                        masks=masks,
+                        eight_bits=loads_8_bits(pipelines[use.name]),
+                    )
     checked.mends.update({path: file.mends for path, file in files.items() if file and file.mends})
     for source, truth in truths:
         read, evaluated = (files[os.path.abspath(path)] for path in (source.dataset.ann_file, truth))

@@ -28,7 +28,9 @@ def check_trained_label(
         has_255: Whether label maps hold 255 when they are loaded.
     """
     padding = (model.get('data_preprocessor') or {}).get('seg_pad_val', IGNORED)
-    for key, label in _by_heads(model).items():
+    by_heads = _by_heads(model)
+    labels = set(by_heads.values())
+    for key, label in by_heads.items():
         if label is None:  # of losses that ignore nothing
             continue
         if has_255 and label != IGNORED:
@@ -42,19 +44,17 @@ def check_trained_label(
                 example=f'{key}.ignore_index is {label}',
             )
         elif padding != label:
-            padded = f'learnt as {classes[padding]!r}' if 0 <= padding < len(classes) else None
+            is_class = 0 <= padding < len(classes)
+            fate = f'learnt as {classes[padding]!r}' if is_class else 'no class, which the loss cannot take'
             findings.add(
                 'padding-is-learnt',
-                Severity.CHANGES if padded else Severity.REFUSES,
+                Severity.CHANGES if is_class else Severity.REFUSES,
                 name,
-                f'heads do not ignore the label that model.data_preprocessor.seg_pad_val gives to the borders with '
-                f'which images are padded, {padding}, '
-                + (
-                    f'so that these are learnt as {padded}'
-                    if padded
-                    else 'which is no class, so the loss cannot take it'
-                ),
-                f'Set model.data_preprocessor.seg_pad_val={label}.',
+                'heads do not ignore the borders with which images are padded, whose label is '
+                f'model.data_preprocessor.seg_pad_val, {padding}: they are {fate}',
+                f'Set model.data_preprocessor.seg_pad_val={label}.'
+                if len(labels) == 1
+                else f'Set ignore_index={padding} of all heads, or leave it out.',
                 example=f'{key}.ignore_index is {label}',
             )
     for key, head in class_heads(model):

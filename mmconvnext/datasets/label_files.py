@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 
 from mmconvnext.datasets.findings import Findings, Severity
-from mmconvnext.datasets.image_files import UNREADABLE, read_header
+from mmconvnext.datasets.image_damage import UNREADABLE
+from mmconvnext.datasets.image_files import read_header
 from mmconvnext.datasets.image_map_pairs import ARRAYS
 
 
@@ -23,7 +24,7 @@ class LabelMap:
     palette: np.ndarray | None = None
 
 
-def read_label_map(findings: Findings, listed: str, path: str, total: int) -> LabelMap | None:
+def read_label_map(findings: Findings, listed: str, path: str, total: int, *, known: bool = True) -> LabelMap | None:
     """Reads a label map.
 
     Args:
@@ -31,15 +32,16 @@ def read_label_map(findings: Findings, listed: str, path: str, total: int) -> La
         listed: What has the file.
         path: Of the file.
         total: How many label maps are read.
+        known: Whether a file of a format that Pillow does not know is a fault.
 
     Returns:
-        None if the file is no label map.
+        None if the file is no label map that Pillow reads.
     """
 
     def refuse(kind: str, what: str, remedy: str, example: str) -> None:
         findings.add(kind, Severity.REFUSES, listed, what, remedy, example=example, total=total)
 
-    if path.lower().endswith(ARRAYS):
+    if known and path.lower().endswith(ARRAYS):
         refuse(
             'map-array',
             'label maps that were read are files of arrays, and MMSegmentation reads pictures',
@@ -48,7 +50,7 @@ def read_label_map(findings: Findings, listed: str, path: str, total: int) -> La
             path,
         )
         return None
-    header = read_header(findings, listed, 'label maps', path, False)
+    header = read_header(findings, listed, 'label maps', path, False, known=known)
     if header is None:
         return None
     if header.format == 'JPEG':

@@ -11,8 +11,9 @@ from PIL import Image
 
 from mmconvnext.datasets.errors import DataError
 from mmconvnext.datasets.findings import Findings, Severity
-from mmconvnext.datasets.image_files import UNREADABLE, check_files, check_image_files, read_header
-from mmconvnext.datasets.image_map_pairs import ARRAYS, are_exchanged, check_pairs
+from mmconvnext.datasets.image_damage import UNREADABLE
+from mmconvnext.datasets.image_files import check_files, check_image_files, read_header
+from mmconvnext.datasets.image_map_pairs import are_exchanged, check_pairs
 from mmconvnext.datasets.label_files import LabelMap, read_label_map
 from mmconvnext.datasets.label_values import IGNORED, LabelValues, check_values, numbering, values_of
 from mmconvnext.datasets.listing import contents, is_remote
@@ -28,7 +29,7 @@ class CheckedMaps:
 
     Args:
         images: Paths of its images; none of a dataset that is elsewhere.
-        has_255: Whether its label maps, by a sample, hold 255 when they are loaded.
+        has_255: Whether its label maps, by a sample, hold 255 when LoadAnnotations has read them.
     """
 
     images: Sequence[str] = ()
@@ -44,6 +45,7 @@ def check_label_maps(
     needs_maps: bool = True,
     eight_bits: bool = True,
     turns: bool = True,
+    loads_8_bits: bool = True,
     ignored: frozenset[int] = frozenset({IGNORED}),
 ) -> CheckedMaps:
     """Checks that a segmentation dataset has images, each with a label map, and reads a sample of the label maps.
@@ -56,6 +58,7 @@ def check_label_maps(
         needs_maps: Whether there is something to learn or evaluate; a test that only writes results needs none.
         eight_bits: Whether its label maps are read by MMSegmentation's ``LoadAnnotations``, as 8-bit numbers.
         turns: Whether the loader turns images as their EXIF orientation says.
+        loads_8_bits: Whether images are loaded by OpenCV with 8 bits a channel.
         ignored: The labels, as loaded, that the heads of the model ignore.
 
     Returns:
@@ -91,13 +94,14 @@ def check_label_maps(
         _check_classes(findings, dataset, name)
     listed = dataset.ann_file or folders['img_path']
     places = [(path, None, None, os.path.basename(path)) for path in images]
-    check_image_files(findings, listed, name, places, turns=turns)
+    check_image_files(findings, listed, name, places, turns=turns, eight_bits=loads_8_bits)
     values = values_of(dataset, ignored)
-    if needs_maps and (eight_bits or not maps[0].lower().endswith(ARRAYS)):
+    if needs_maps:
         sound = check_files(findings, f'{folders["seg_map_path"]} ({name})', 'label maps', maps)
         pairs = [(image, path) for image, path in zip(images, maps, strict=True) if path in sound]
-        _check_sample(findings, dataset, name, pairs[:: max(1, -(-len(pairs) // SAMPLE))], turns, values)
-    return CheckedMaps(images, values.has_255)
+        pairs = pairs[:: max(1, -(-len(pairs) // SAMPLE))]
+        _check_sample(findings, dataset, name, pairs, values, turns=turns, eight_bits=eight_bits)
+    return CheckedMaps(images, eight_bits and values.has_255)
 
 
 def _no_images(dataset: Any, name: str) -> str:
@@ -146,15 +150,17 @@ def _check_sample(
     dataset: Any,
     name: str,
     pairs: Sequence[tuple[str, str]],
-    turns: bool,
     values: LabelValues,
+    *,
+    turns: bool,
+    eight_bits: bool,
 ) -> None:
     listed = f'{dataset.data_prefix["seg_map_path"]} ({name})'
     colours: dict[str, dict[int, Colour]] = {}
     for image, path in pairs:
         if _is_no_map(findings, listed, image, path, values, len(pairs)):
             continue
-        label_map = read_label_map(findings, listed, path, len(pairs))
+        label_map = read_label_map(findings, listed, path, len(pairs), known=eight_bits)
         if label_map is None:
             continue
         _check_size(findings, listed, image, path, label_map.labels, turns, len(pairs))

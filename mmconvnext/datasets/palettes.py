@@ -44,7 +44,8 @@ def check_palettes(findings: Findings, listed: str, colours: Mapping[str, Mappin
             'label maps that were read have a palette of their own, in which colours have other numbers than in the '
             'others. The number is the class, so that one colour is learnt as several classes',
             'Give all maps one palette, as by image.quantize(palette=...) of Pillow, or convert the colours to class '
-            'numbers, which then are the same in every file.',
+            'numbers, which then are the same in every file. If the numbers are right, save them without a palette: '
+            'Image.fromarray(np.array(image)).save(path of the new map).',
             count=len(moved),
             total=len(colours),
         )

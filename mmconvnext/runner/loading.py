@@ -14,7 +14,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 
 from mmconvnext.config_tree import walk
 from mmconvnext.datasets.errors import DataError
-from mmconvnext.datasets.image_files import UNREADABLE, is_damaged, why_unreadable
+from mmconvnext.datasets.image_damage import UNREADABLE, is_damaged, why_unreadable
 from mmconvnext.datasets.label_values import IGNORED, meaning
 from mmconvnext.datasets.listing import first_few, is_remote
 from mmconvnext.errors import OPENMMLAB
@@ -70,10 +70,11 @@ class NamedReader(BaseTransform):
         if read is not None and path is not None and os.path.isfile(path) and (cut := is_damaged(str(path))):
             raise FileError(_sentence(str(path), cut), path=path)
         if self.classes is not None and read is not None and path is not None:
-            self._check_labels(str(path), read['gt_seg_map'], self.classes)
+            self._check_labels(str(path), read, self.classes)
         return read
 
-    def _check_labels(self, path: str, labels: np.ndarray, classes: int) -> None:
+    def _check_labels(self, path: str, results: dict[str, Any], classes: int) -> None:
+        labels = results['gt_seg_map']
         if int((labels + np.uint8(1)).max()) <= classes:  # 255 becomes 0; a hundredth of the time that reading takes
             return
         present, counts = np.unique(labels, return_counts=True)
@@ -84,9 +85,10 @@ class NamedReader(BaseTransform):
             if label >= classes and label not in self.ignored
         }
         if unknown:
+            numbered = len(results.get('label_map') or ()) or classes  # of a fixed list some classes may be used
             said = first_few((f'{label} ({count} pixels)' for label, count in unknown.items()), 10)
             raise FileError(
-                f'{path} has labels that are no class: {said}. A pixel must be {meaning(first, classes)}. Number its '
+                f'{path} has labels that are no class: {said}. A pixel must be {meaning(first, numbered)}. Number its '
                 'labels so, or take it off the list; then go on with --resume.',
                 path=path,
                 labels=list(unknown),

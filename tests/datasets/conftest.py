@@ -150,12 +150,12 @@ def repaint_all(own_masks):
 def found(own_segmentation):
     """Gathers the findings of the training split, by kind."""
 
-    def run(**options):
+    def run(*, eight_bits=True, **options):
         node = own_segmentation.train_dataloader.dataset
         with DATASETS.switch_scope_and_registry('mmseg') as registry:
             dataset = registry.build(node.to_dict() | dict(lazy_init=True, pipeline=[]) | options)
         findings = Findings()
-        check_label_maps(findings, dataset, 'train', None)
+        check_label_maps(findings, dataset, 'train', None, eight_bits=eight_bits)
         return {finding.kind: finding for finding in findings}
 
     return run

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmconvnext.datasets.findings import Severity
 
@@ -54,6 +55,14 @@ def test_padding_that_the_heads_do_not_ignore(ignoring, check, refused, padding,
         refused(ignoring(padding=padding), 'padding-is-learnt')
 
 
+def test_heads_that_ignore_different_labels(ignoring, refused):
+    cfg = ignoring()
+    cfg.model.auxiliary_head.ignore_index = 0
+    finding = refused(cfg, 'padding-is-learnt')
+    assert finding.examples == ['model.auxiliary_head.ignore_index is 0']
+    assert 'ignore_index=255' in finding.remedy
+
+
 def test_a_loss_that_ignores_another_label_than_its_head(ignoring, check):
     assert kinds(check(ignoring(loss=1))) == {'loss-ignores-another-label': Severity.CHANGES}
 
@@ -64,3 +73,18 @@ def test_an_evaluator_that_counts_what_is_ignored(ignoring, check, own_masks, re
     cfg.val_dataloader.dataset.data_prefix.update(img_path='images/training', seg_map_path='annotations/training')
     repaint_all(lambda labels: np.where(np.arange(96) < 3, np.uint8(255), labels))
     assert kinds(check(ignoring(metric=0)))['evaluator-counts-255'] is Severity.CHANGES
+
+
+def test_255_is_a_class_for_a_loader_of_16_bits(ignoring, own_masks, check):
+    """As docs/your_own_data.md says of more than 255 classes."""
+    cfg = ignoring(heads=300, padding=300, metric=300)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.dataset.metainfo = dict(classes=[f'class {i}' for i in range(300)])
+        for transform in loader.dataset.pipeline:
+            if transform.type == 'LoadAnnotations':
+                transform.type = 'LoadImageFromFile'  # which stands for a loader of the user's own
+    for head in (cfg.model.decode_head, cfg.model.auxiliary_head):
+        head.num_classes = 300
+    for path in own_masks.glob('annotations/*/*.png'):
+        Image.fromarray(np.arange(64 * 96, dtype=np.uint16).reshape(64, 96) % 301).save(path)
+    assert kinds(check(cfg)) == {}

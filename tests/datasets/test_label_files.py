@@ -48,3 +48,11 @@ def test_colours_and_fractions(own_masks, found):
         labels = np.asarray(Image.open(path).convert('L'))
         Image.fromarray((labels > 0).astype(np.float32) / 2).save(path.with_suffix('.tif'))
     assert found(seg_map_suffix='.tif')['map-fractions'].count == 2
+
+
+def test_maps_that_another_loader_reads_are_left_to_it(own_masks, found):
+    for path in (own_masks / 'annotations/training').iterdir():
+        path.rename(path.with_suffix('.npy'))
+        path.with_suffix('.npy').write_bytes(b'NUMPY')
+    assert set(found(seg_map_suffix='.npy')) == {'map-array'}
+    assert found(seg_map_suffix='.npy', eight_bits=False) == {}

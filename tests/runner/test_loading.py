@@ -179,6 +179,17 @@ def test_a_label_that_is_no_class_is_named_with_its_file(street, tmp_path, value
     assert error.value.facts == dict(path=str(tmp_path / 'maps/a.png'), labels=unknown)
 
 
+def test_labels_beyond_a_fixed_list_of_which_some_classes_are_used(street):
+    build, paint = street
+    options = dict(type='ADE20KDataset', metainfo=dict(classes=('wall', 'sky')), reduce_zero_label=True)
+    paint(0, 1, 2, 3, 150)
+    assert np.unique(build(**options)[0]['gt_seg_map']).tolist() == [0, 1, 255]
+    paint(0, 1, 151)
+    with pytest.raises(FileError, match='1 to 150') as error:
+        build(**options)[0]
+    assert error.value.facts['labels'] == [151]
+
+
 def test_labels_that_a_transform_of_the_user_may_change_are_left_alone(street):
     build, paint = street
     paint(0, 7)
