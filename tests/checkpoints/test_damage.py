@@ -203,7 +203,7 @@ class TestFiles:
         path = tmp_path / 'file.pth'
         with zipfile.ZipFile(path, 'w') as archive:
             archive.writestr('notes.txt', 'hello')
-        refused(backbone, path, file=path, damaged=True)
+        refused(backbone, path, file=path, found='a zip archive')
 
     def test_torchscript(self, backbone, tmp_path):
         path = tmp_path / 'file.pth'
