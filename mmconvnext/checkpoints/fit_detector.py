@@ -15,6 +15,9 @@ from mmconvnext.checkpoints.recognise import Found, prefixes_of, recognise
 # deviation, which the config gives
 OBSOLETE = ('ema_', 'data_preprocessor.')
 
+# What the heads are called in models of each kind
+HEADS = {'a segmentor': {'decode_head'}, 'a detector': {'rpn_head', 'roi_head', 'bbox_head'}}
+
 
 def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *, strict: bool = True) -> LoadPlan:
     """Checks tensors against ``model``.
@@ -40,6 +43,13 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
     obsolete = [name for name in rest if name.startswith(OBSOLETE) and name not in rest_wanted]
     rest = {name: tensor for name, tensor in rest.items() if name not in obsolete}
     obsolete += [name for name in tensors if not name.startswith(root)]
+    kind, kind_wanted = _kind(rest), _kind(rest_wanted)
+    if strict and kind and kind_wanted and kind != kind_wanted:
+        message = (
+            f'{source} is of {kind}, and the config is of {kind_wanted}. Give the config that it was trained with; to '
+            f'start the backbone from it, use tools/train.py --pretrained {source}.'
+        )
+        raise CheckpointError(message, file=source, kind=kind, wanted=kind_wanted)
     plan = LoadPlan(total=len(rest_wanted), notes=[f'{count_and_list(obsolete, 1)} left out'] if obsolete else [])
     for path, module in backbones.items():
         found = _recognise_backbone(f'{path}.', rest, source)
@@ -68,6 +78,13 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
         rest_wanted = {name: tensor for name, tensor in rest_wanted.items() if name in same}
     plan.state |= check_tensors(rest, rest_wanted, source)
     return plan
+
+
+def _kind(names: Iterable[str]) -> str | None:
+    """What kind of model has tensors of these names; None if that cannot be told."""
+    parts = {name.partition('.')[0] for name in names}
+    found = [kind for kind, heads in HEADS.items() if parts & heads]
+    return found[0] if len(found) == 1 else None
 
 
 def _prefix_of_model(names: Iterable[str], path: str, source: str) -> str:

@@ -162,7 +162,7 @@ def arguments(kind: Callable) -> set[str] | None:
     names, closed = set[str](), False
     for base in kind.__mro__[:-1]:
         if '__init__' in vars(base) and not closed:
-            own, is_open = _of_signature(base.__init__)
+            own, is_open = _of_signature(vars(base)['__init__'])
             names |= own - {'self'}
             if is_open and base in HANDS_ON:
                 handed_on, is_open = _of_signature(HANDS_ON[base])

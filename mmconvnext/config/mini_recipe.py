@@ -125,7 +125,7 @@ def scale_down(cfg: Config, root: Path, options: Options) -> None:
         FileExistsError: If ``root`` holds something else.
     """
     pretraining = cfg.model.get('type') == 'FCMAE'
-    done = _reads_from(cfg, root)
+    done = reads_from(cfg, root)
     if not done and not pretraining:
         _check_structure(cfg)
     mini.write_mini(root, train_images=TRAIN_IMAGES, val_images=VAL_IMAGES, image_size=IMAGE_SIZE)
@@ -151,10 +151,10 @@ def scale_down(cfg: Config, root: Path, options: Options) -> None:
         cfg.optim_wrapper.paramwise_cfg.decay_rate = recipe.decay_rate
 
 
-def _reads_from(cfg: Config, root: Path) -> bool:
-    """Returns whether every dataset of the config is below ``root``."""
+def reads_from(cfg: Config, root: Path) -> bool:
+    """Returns whether every dataset of a config is below ``root``."""
     roots = [look_up(cfg, (loader, 'dataset', 'data_root')) for loader in LOADERS if cfg.get(loader)]
-    return all(isinstance(path, str) and Path(path).is_relative_to(root) for path in roots)
+    return bool(roots) and all(isinstance(path, str) and Path(path).is_relative_to(root) for path in roots)
 
 
 def _check_structure(cfg: Config) -> None:

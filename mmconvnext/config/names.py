@@ -9,7 +9,8 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmconvnext.config.options import Options
-from mmconvnext.config_tree import look_up
+from mmconvnext.config_tree import look_up, walk_with_path
+from mmconvnext.datasets.listing import first_few
 from mmconvnext.errors import UserError
 
 # What MMEngine's runner and OpenMMLab's tools read at the top level of a config
@@ -66,9 +67,11 @@ def unread_names(cfg: Config, options: Options) -> list[str]:
     notes = [f'the config has {name}, which nothing reads; it is now {OUTDATED[name]}' for name in _outdated(cfg)]
     notes += [f'the config has {name}, which nothing reads; {meant} is close' for name, meant in misspelt(cfg).items()]
     for name in options.tree:
-        if name not in cfg and name not in TOP_LEVEL:
-            now = f'; it is now {OUTDATED[name]}' if name in OUTDATED else ''
-            notes.append(f'--cfg-options {name}: the config has no {name}, and nothing reads it{now}')
+        if name in TOP_LEVEL or name.startswith('tta_'):
+            continue
+        now = [f'it is now {OUTDATED[name]}'] if name in OUTDATED else _places_of(cfg, name)
+        why = 'it was used as the file was read' if name in cfg else f'the config has no {name}'
+        notes.append(f'--cfg-options {name}: {why}, and nothing reads it{"".join(f"; {one}" for one in now)}')
     notes += [
         f'--cfg-options {new}: the config has none there, but {old}' for new, old in _beside_similar(cfg, options)
     ]
@@ -93,6 +96,12 @@ def _outdated(cfg: Config) -> list[str]:
     read = {node.id for node in used if isinstance(node.ctx, ast.Load)}
     # Those of a base may be its variables
     return [name for name in names if name in {node.id for node in used} - read]
+
+
+def _places_of(cfg: Config, name: str) -> list[str]:
+    """Says where a config has a key of this name below its top level, if it does."""
+    places = ['.'.join((*path, name)) for top in cfg for path, node in walk_with_path(cfg[top], (top,)) if name in node]
+    return [f'did you mean {first_few(places)}?'] if places else []
 
 
 def _beside_similar(cfg: Config, options: Options) -> Iterator[tuple[str, str]]:

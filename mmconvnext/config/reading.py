@@ -18,6 +18,8 @@ UNREADABLE = (
     *(TypeError, ValueError, LookupError, NameError, AttributeError, ImportError, OSError),
     *(ConfigParsingError, yaml.YAMLError),
 )
+SUFFIXES = ('.py', '.yaml', '.yml', '.json')
+OF_CHECKPOINTS = ('.pth', '.pt', '.bin', '.ckpt', '.safetensors')
 INSTALLED = Path(__file__).parents[1] / '.mim' / 'configs'
 
 
@@ -40,6 +42,11 @@ def read_config(path: str | Path) -> Config:
             f'wherever it is installed, {PREFIX}detection/... and {PREFIX}segmentation/...',
             config=str(path),
         )
+    if file.suffix not in SUFFIXES:
+        order = ' A checkpoint comes second, after its config.' if file.suffix in OF_CHECKPOINTS else ''
+        raise UserError(
+            f'{path} is no config: the name of a config ends in {", ".join(SUFFIXES)}.{order}', config=str(path)
+        )
     try:
         with _own_bases():
             cfg = Config.fromfile(str(file))
@@ -57,7 +64,10 @@ def read_config(path: str | Path) -> Config:
             raise
         raise _unreadable(path, error) from error
     if not isinstance(model, ConfigDict):
-        raise UserError(f'{path} has no model=dict(...), so there is nothing to train or test.', config=str(path))
+        raise UserError(
+            f'{path} has no model=dict(...), so there is nothing to train or test.{_of_yolo(file, cfg)}',
+            config=str(path),
+        )
     return cfg
 
 
@@ -109,6 +119,13 @@ def _unreadable(path: str | Path, error: Exception) -> UserError:
             "type='ConvNeXt' in a config of your own; docs/troubleshooting.md has both lines."
         )
     return UserError(f'{path} cannot be read: {type(error).__name__}: {error}{hint}', config=str(path))
+
+
+def _of_yolo(file: Path, cfg: Config) -> str:
+    """Returns a sentence on the file that lists the data in YOLO's format; empty if a file is none."""
+    if file.suffix in ('.yaml', '.yml') and 'names' in cfg and {'train', 'val', 'path'} & cfg.keys():
+        return " It lists data in YOLO's format, which this package does not read: convert it to COCO's."
+    return ''
 
 
 def _meant(file: Path, by_name: bool) -> str:

@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmengine.fileio import LocalBackend
+from mmengine.fileio import BaseStorageBackend, LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
@@ -42,7 +43,7 @@ def written_whole(path: Path, then: str = '') -> Iterator[Path]:
         part.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
-        message = ' '.join(filter(None, [f'{path} cannot be written: {reason}.', REMEDIES.get(error.errno), then]))
+        message = ' '.join(filter(None, [f'{path} cannot be written: {reason}.', REMEDIES.get(error.errno or 0), then]))
         raise UserError(message, path=path, reason=reason) from error
     finally:
         part.unlink(missing_ok=True)
@@ -68,6 +69,8 @@ class LateRemoval(LocalBackend):
 
 class LateRemovalCheckpointHook(CheckpointHook):
     """MMEngine's hook, which removes an outdated checkpoint when the new one is there, and not before."""
+
+    file_backend: BaseStorageBackend  # MMEngine's own, without a type
 
     def before_train(self, runner: Runner) -> None:
         """Sets up the access to files."""
@@ -96,10 +99,10 @@ def say_once_if_full(logger: logging.Logger) -> None:
     """
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
-            handler.handleError = lambda record, handler=handler: _stop(logger, handler)  # type: ignore[method-assign]
+            handler.handleError = partial(_stop, logger, handler)  # type: ignore[method-assign]
 
 
-def _stop(logger: logging.Logger, handler: logging.FileHandler) -> None:
+def _stop(logger: logging.Logger, handler: logging.FileHandler, record: logging.LogRecord) -> None:
     logger.removeHandler(handler)
     reason = getattr(sys.exc_info()[1], 'strerror', None) or sys.exc_info()[1]
     print(f'the log file {handler.baseFilename} cannot be written and ends here: {reason}', file=sys.stderr)

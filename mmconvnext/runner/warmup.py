@@ -23,9 +23,11 @@ def unfinished_warmups(schedules: Any, *, steps: int, epochs: int | None) -> lis
     sentences = []
     for index, one in enumerate(listed):
         unit, length = ('epochs', epochs) if one.get('by_epoch', True) else ('iterations', steps)
-        start = one.get('start_factor', one.get('factor', WARMUPS.get(one.get('type'), 1.0)))
-        end = one.get('end')
-        if one.get('type') not in WARMUPS or length is None or end is None or not start < one.get('end_factor', 1.0):
+        kind, end = one.get('type'), one.get('end')
+        if kind not in WARMUPS or length is None or end is None:
+            continue
+        start = one.get('start_factor', one.get('factor', WARMUPS[kind]))
+        if start >= one.get('end_factor', 1.0):  # it lowers the learning rate
             continue
         if end > length:
             shorter = max(2, length // SHORTER)

@@ -290,3 +290,13 @@ def test_conversion_keeps_a_detector_whole(detector, state):
     backbone = convert(old, 'official')
     assert all(name.split('.')[0].rstrip('0123') in ('downsample_layers', 'stages', 'norm') for name in backbone.state)
     assert len(backbone.left_out) == len([name for name in state if not name.startswith('backbone.')])
+
+
+def test_segmentor_for_a_detector_is_named(detector, state, save):
+    """The message was a list of tensors."""
+    backbone = {name: tensor for name, tensor in state.items() if name.startswith('backbone.')}
+    path = save({'state_dict': backbone | {'decode_head.conv_seg.bias': torch.zeros(3)}})
+    with pytest.raises(CheckpointError, match='--pretrained') as error:
+        load_detector(detector, path)
+    assert (error.value.facts['kind'], error.value.facts['wanted']) == ('a segmentor', 'a detector')
+    load_detector(detector, path, strict=False)  # a start for heads of another kind

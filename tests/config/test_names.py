@@ -53,6 +53,25 @@ def test_an_option_beside_a_similar_key_is_noted(notes, option, similar):
 
 
 @pytest.mark.parametrize(
+    ('name', 'place'),
+    [('max_epochs', 'train_cfg.max_epochs'), ('batch_size', 'train_dataloader.batch_size'), ('vis_backend', None)],
+)
+def test_an_option_without_the_names_before_it_says_where_that_key_is(notes, name, place):
+    (note,) = notes({name: 2})
+    assert name in note
+    assert ('mean' in note) == bool(place)
+    assert (place or '') in note
+
+
+def test_an_option_that_sets_a_variable_of_the_config_is_noted(notes, own):
+    """The file was read before, so nothing came of it."""
+    path = own('epochs = 3\ntrain_cfg = dict(max_epochs=epochs)')
+    (note,) = notes({'epochs': 5}, path)
+    assert 'epochs' in note
+    assert notes({'work_dir': 'x', 'load_from': 'x.pth'}, path) == []
+
+
+@pytest.mark.parametrize(
     'option',
     [
         {'model.backbone.with_cp': True},

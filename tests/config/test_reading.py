@@ -247,3 +247,29 @@ def test_broken_yaml_and_json(tmp_path, name, text):
     with pytest.raises(UserError) as error:
         load_config(path)
     assert error.value.facts == dict(config=str(path))
+
+
+def test_checkpoint_in_the_place_of_the_config(tmp_path):
+    for name, second in (('epoch_1.pth', True), ('notes.txt', False)):
+        (tmp_path / name).write_bytes(b'PK\x03\x04')
+        with pytest.raises(UserError) as error:
+            load_config(tmp_path / name)
+        assert error.value.facts == dict(config=str(tmp_path / name))
+        assert ('second' in str(error.value)) == second
+
+
+@pytest.mark.parametrize(('text', 'yolo'), [('train: images\nnames: [cat]\n', True), ('lr: 1\n', False)])
+def test_list_of_yolo_data_in_the_place_of_the_config(tmp_path, text, yolo):
+    (tmp_path / 'data.yaml').write_text(text)
+    with pytest.raises(UserError) as error:
+        load_config(tmp_path / 'data.yaml')
+    assert ('YOLO' in str(error.value)) == yolo
+
+
+@pytest.mark.parametrize('name', ['data.yaml', 'data.zip'])
+def test_data_root_that_is_a_file(detector, tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(UserError) as error:
+        set_data_root(load_config(detector), tmp_path / name)
+    assert error.value.facts == dict(path=tmp_path / name)
+    assert ('YOLO' in str(error.value)) == name.endswith('.yaml')
