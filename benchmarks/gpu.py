@@ -28,8 +28,7 @@ from benchmarks.backbone import REFERENCE, check_equal, infer, saved_activations
 from benchmarks.peers import PEERS
 from mmconvnext import ConvNeXt, kernels
 from mmconvnext.backbones.sizes import ARCHS
-from mmconvnext.kernels.dispatch import Memory
-from mmconvnext.kernels.dispatch import Path as KernelPath
+from mmconvnext.kernels.dispatch import KernelPath, Memory
 
 DEVICE = 'cuda'
 PRECISIONS = {

@@ -22,7 +22,7 @@ from mmconvnext.kernels.triton import depthwise, norm_mlp, tiles
 CUOBJDUMP = Path(triton.__file__).parent / 'backends/nvidia/bin/cuobjdump'
 KERNELS = ('convolve', 'input_gradient', 'weight_gradient', 'norm_mlp', 'norm_mlp_backward', 'column_sums')
 # By argument name, under autocast with bfloat16: the residual stream and vectors are float32
-FLOAT32 = ('bias', 'b1', 'b2', 'weight', 'layer_scale', 'sample_scales', 'factor', 'through_energy', 'parts')
+FLOAT32 = ('bias', 'b1', 'b2', 'weight', 'layer_scale', 'sample_scales', 'factor', 'through_gx', 'parts')
 
 
 def main() -> None:

@@ -19,12 +19,12 @@ from mmconvnext import compat
 
 compat.install()
 
-from mmconvnext import hub
+from mmconvnext import named_configs
 from mmconvnext.backbones import ConvNeXt
 from mmconvnext.checkpoints import ConvNeXtPretrained
 from mmconvnext.optim import LayerDecayOptimWrapperConstructor
 from mmconvnext.version import __version__
 
-hub.register()
+named_configs.register()
 
 __all__ = ['ConvNeXt', 'ConvNeXtPretrained', 'LayerDecayOptimWrapperConstructor', '__version__']

@@ -79,15 +79,15 @@ class DeployedConvNeXt(nn.Module):
 
     def __init__(self, backbone: ConvNeXt, dtype: torch.dtype | None) -> None:
         super().__init__()
-        own = next(backbone.parameters()).dtype
-        self.mixed = dtype not in (None, own)
+        backbone_dtype = next(backbone.parameters()).dtype
+        self.mixed = dtype not in (None, backbone_dtype)  # output norms and outputs keep the backbone's dtype
         self.in_channels = backbone.in_channels
         self.out_channels = backbone.out_channels
         self.out_indices = backbone.out_indices
         self.out_strides = backbone.out_strides
         self.downsample_layers = copy.deepcopy(backbone.downsample_layers).to(dtype)
         self.stages = nn.ModuleList(
-            nn.Sequential(*(_FoldedBlock(block, dtype or own) for block in stage.children()))
+            nn.Sequential(*(_FoldedBlock(block, dtype or backbone_dtype) for block in stage.children()))
             for stage in backbone.stages
         )
         for i in self.out_indices:
@@ -103,7 +103,7 @@ class DeployedConvNeXt(nn.Module):
             UserError: If ``x`` is not (B, in_channels, H, W), or too small to reach the last stage.
         """
         arguments.check_input(x, self.in_channels, self.out_indices[-1])
-        own = x.dtype
+        input_dtype = x.dtype
         if self.mixed:
             x = x.to(next(self.stages.parameters()).dtype)
         x = x.contiguous(memory_format=torch.channels_last)
@@ -111,7 +111,7 @@ class DeployedConvNeXt(nn.Module):
         for i, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
             x = stage(downsample(x))
             if i in self.out_indices:
-                outs.append(getattr(self, f'norm{i}')(x.to(own) if self.mixed else x))
+                outs.append(getattr(self, f'norm{i}')(x.to(input_dtype) if self.mixed else x))
         return tuple(outs)
 
     def train(self, mode: bool = True) -> 'DeployedConvNeXt':
@@ -139,7 +139,7 @@ class _FoldedBlock(Block):
     """
 
     def __init__(self, block: Any, dtype: torch.dtype) -> None:
-        nn.Module.__init__(self)
+        nn.Module.__init__(self)  # Block's would build layers; these are the copied block's
         block = copy.deepcopy(block)
         block.to(torch.promote_types(block.pwconv1.weight.dtype, torch.float32))  # rounded once, after folding
         t = block.kernel_tensors()

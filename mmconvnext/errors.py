@@ -1,5 +1,7 @@
 """The one family of errors that end a command as a sentence, and what tells them from bugs."""
 
+import errno
+import io
 import os
 import sys
 import traceback
@@ -8,6 +10,8 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 OPENMMLAB = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain')
+# With these the system refuses to write, and its error does not name the file
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 RANKS = ('RANK', 'SLURM_PROCID')  # environment variables of a launcher's processes
 
 
@@ -39,9 +43,21 @@ def errors_as_sentences() -> Iterator[None]:
     except UserError as error:
         _end(str(error))
     except OSError as error:
-        if error.filename is None or error.strerror is None:
+        name = error.filename
+        if name is None and error.errno in NO_ROOM:
+            name = _open_file(error) or 'a file cannot be written'
+        if name is None or error.strerror is None:
             raise
-        _end(f'{error.filename}: {error.strerror}.')
+        _end(f'{name}: {error.strerror}.')
+
+
+def _open_file(error: BaseException) -> str | None:
+    """Returns the name of the file that was open where an exception was raised; None if there is none."""
+    for frame, _ in reversed([*traceback.walk_tb(error.__traceback__)]):
+        for value in frame.f_locals.values():
+            if isinstance(value, io.IOBase) and isinstance(name := getattr(value, 'name', None), str):
+                return name
+    return None
 
 
 def _end(message: str) -> NoReturn:

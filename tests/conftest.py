@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,23 @@ def toy() -> dict:
 def root() -> Path:
     """The checkout."""
     return ROOT
+
+
+@pytest.fixture
+def largest_file():
+    """A context in which the system refuses to write a file beyond a number of bytes, as on a full disk."""
+    resource = pytest.importorskip('resource')
+
+    @contextmanager
+    def limit(bytes_of_file):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_of_file, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limit
 
 
 @pytest.fixture(scope='session')

@@ -94,7 +94,7 @@ def test_weights_of_half_precision_are_folded_before_they_are_rounded(backbone: 
         assert (folded == exact.to(dtype)).double().mean() > 0.98
 
 
-def test_half_precision_holds_the_energy_of_large_activations() -> None:
+def test_half_precision_holds_the_norm_of_large_activations() -> None:
     backbone = ConvNeXt(TOY, version=2, out_indices=(0,)).eval()
     nn.init.constant_(backbone.stages[0][0].pwconv1.bias, 500)  # its square is beyond float16
     nn.init.normal_(backbone.stages[0][0].grn.gamma)

@@ -26,6 +26,13 @@ def test_a_file_that_the_system_refuses_is_named(tmp_path, capsys):
     assert str(tmp_path / 'nowhere/file') in capsys.readouterr().err
 
 
+def test_a_file_for_which_there_is_no_room_is_named(tmp_path, capsys, largest_file):
+    """The system's error names no file, so it was a traceback."""
+    with pytest.raises(SystemExit), errors_as_sentences(), largest_file(10), (tmp_path / 'log').open('wb') as file:
+        file.write(bytes(10**6))
+    assert str(tmp_path / 'log') in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('variable', ['RANK', 'SLURM_PROCID'])
 def test_of_several_processes_one_speaks(monkeypatch, capsys, variable):
     monkeypatch.setenv(variable, '1')

@@ -106,10 +106,10 @@ class StagedBackbone(DenseBackbone):
 
 
 def derive_num_layers(depths: Sequence[int]) -> int:
-    """Number of learning-rate layers N of a ConvNeXt, its head not counted.
+    """Returns the number of learning-rate layers N of a ConvNeXt, its head not counted.
 
-    One for each of stages 1 and 2, one for each three blocks of stage 3 (the downsampling layer before it joins the
-    first three), one for stage 4: 6 for tiny, 12 for small to huge. The stem is layer 0 and the head is N + 1.
+    One for each of stages 0 and 1, one for each three blocks of stage 2 (the downsampling layer before it joins the
+    first three), one for stage 3: 6 for tiny, 12 for small to huge. The stem is layer 0 and the head is N + 1.
 
     Args:
         depths: Number of blocks of the four stages.

@@ -60,15 +60,18 @@ class Block(nn.Module):
         shortcut = x
         x = self.dwconv(x)
         x = x.permute(0, 2, 3, 1)  # (B, C, H, W) -> (B, H, W, C)
+        x = self.pointwise(x)
+        x = x.permute(0, 3, 1, 2)  # (B, H, W, C) -> (B, C, H, W)
+        return shortcut + self.drop_path(x)
+
+    def pointwise(self, x: Tensor) -> Tensor:
+        """Computes what follows the depthwise convolution, (B, H, W, C) from (B, H, W, C)."""
         x = self.norm(x)
         x = self.pwconv1(x)  # (B, H, W, 4C)
         x = F.gelu(x)
         x = self.grn(x)
         x = self.pwconv2(x)  # (B, H, W, C)
-        if self.gamma is not None:
-            x = self.gamma * x
-        x = x.permute(0, 3, 1, 2)  # (B, H, W, C) -> (B, C, H, W)
-        return shortcut + self.drop_path(x)
+        return x if self.gamma is None else self.gamma * x
 
     def kernel_tensors(self) -> dispatch.BlockTensors | None:
         """Returns the parameters for a kernel, or None if a layer was replaced or hooked."""

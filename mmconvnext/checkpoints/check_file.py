@@ -17,6 +17,8 @@ ZIP_MAGIC = b'PK\x03\x04'
 PICKLE_MAGIC = b'\x80'
 LEGACY_MAGIC = bytes.fromhex('6cfc9c46f9206aa85019')  # within the first pickle of a legacy file
 
+ARCHIVES = {b'\x1f\x8b': 'a gzip archive', b'7z\xbc\xaf': 'a 7z archive', b'Rar!': 'a RAR archive'}  # by first bytes
+
 LOCAL_RANKS = ('LOCAL_RANK', 'SLURM_LOCALID')  # environment variables that number a launcher's processes on a machine
 
 # Files whose checksums this process has compared, by path, inode, size and time. Comparing reads the whole file
@@ -71,7 +73,17 @@ def damage(path: Path, reason: str) -> CheckpointError:
     return CheckpointError(message, file=path, damaged=True, reason=reason)
 
 
+def _archive(path: Path, found: str) -> CheckpointError:
+    message = f'{path} is {found}, not a checkpoint. Unpack it, and give the checkpoint that is in it.'
+    return CheckpointError(message, file=path, found=found)
+
+
 def _other_format(path: Path, head: bytes) -> CheckpointError:
+    if head[257:262] == b'ustar':
+        return _archive(path, 'a tar archive')
+    for magic, found in ARCHIVES.items():
+        if head.startswith(magic):
+            return _archive(path, found)
     if head.lstrip().startswith(b'<'):
         found = 'a web page'
         hint = 'The server sent an error or a login page, or the address is that of a page and not of the file.'
@@ -79,6 +91,8 @@ def _other_format(path: Path, head: bytes) -> CheckpointError:
         found, hint = 'a Git LFS pointer', '"git lfs pull" in its repository fetches the checkpoint.'
     elif head.startswith(PICKLE_MAGIC):
         found, hint = 'a plain pickle', 'Detectron2 writes such files. Save its arrays as tensors with torch.save.'
+    elif path.suffix == '.py':
+        found, hint = 'a Python file', 'The config is given first, and then the checkpoint.'
     else:
         found, hint = 'of an unknown format', f'It starts with {head[:16]!r}.'
     message = f'{path} is not a .pth or .safetensors checkpoint but {found}. {hint}'
@@ -89,6 +103,7 @@ def _check_zip(path: Path) -> None:
     """Compares the checksums, which torch.save writes and torch.load ignores."""
     try:
         with zipfile.ZipFile(path) as archive:
+            of_torch = any(name.rpartition('/')[2] == 'data.pkl' for name in archive.namelist())  # the tensors' names
             for record in archive.infolist():
                 if record.CRC:  # 0 if the writer had turned checksums off
                     with archive.open(record) as file:
@@ -96,6 +111,8 @@ def _check_zip(path: Path) -> None:
                             pass
     except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
         raise damage(path, str(error)) from error
+    if not of_torch:
+        raise _archive(path, 'a zip archive')
 
 
 def _check_safetensors(path: Path) -> None:

@@ -128,7 +128,7 @@ def convert_file(
     tensors, notes = tensors_in(read_file(locate(source), allow_pickle), source, key)
     converted = convert(tensors, target, source, prefix)
     try:
-        _save(converted.state, destination, converted.dialect.wrapper)
+        _save(converted.state, destination, converted.dialect.entry)
     except (OSError, RuntimeError, SafetensorError) as error:  # PyTorch and safetensors have their own for a full disk
         raise CheckpointError(f'could not write {destination} ({error}).', file=destination) from error
     parts = [f'{destination}: {len(converted.state)} tensors', f'{converted.dialect.label} {converted.network}']
@@ -163,7 +163,7 @@ def _check_complete(found: Found) -> None:
     fit_backbone(backbone, found)
 
 
-def _save(state: Mapping[str, Tensor], path: Path, wrapper: str | None) -> None:
+def _save(state: Mapping[str, Tensor], path: Path, entry: str | None) -> None:
     """Writes a checkpoint under a temporary name first, so that ``path`` is never an incomplete file."""
     state = {name: tensor.detach().contiguous().clone() for name, tensor in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -172,7 +172,7 @@ def _save(state: Mapping[str, Tensor], path: Path, wrapper: str | None) -> None:
         if path.suffix == '.safetensors':
             save_file(state, part, metadata={'format': 'pt'})
         else:
-            content: Any = {wrapper: state} if wrapper else state
+            content: Any = {entry: state} if entry else state
             torch.save(content, part)
         os.replace(part, path)
     finally:

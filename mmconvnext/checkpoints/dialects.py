@@ -55,11 +55,11 @@ OFFICIAL = Dialect(
     names={pattern: pattern for pattern in OURS},
     dropped=('decoder', 'mask_token', 'proj', 'pred'),  # of FCMAE
     layouts={GRN_GAMMA: NHWC, GRN_BETA: NHWC},
-    wrapper='model',
+    entry='model',
 )
 
 # What training with this package saves. It has the authors' names, so such a file is read as official
-MMCONVNEXT = replace(OFFICIAL, name='mmconvnext', label='mmconvnext', layouts={}, wrapper='state_dict')
+MMCONVNEXT = replace(OFFICIAL, name='mmconvnext', label='mmconvnext', layouts={}, entry='state_dict')
 
 DINOV3 = replace(
     OFFICIAL,
@@ -213,7 +213,7 @@ MMPRETRAIN = Dialect(
     },
     backbone_prefix='backbone.',
     names_outside={CLASSIFIER: 'head.fc.{p}'},
-    wrapper='state_dict',
+    entry='state_dict',
 )
 
 # In detectors there is an output norm for each stage
@@ -240,4 +240,4 @@ DIALECTS = (
     MMPRETRAIN,
     MMPRETRAIN_DETECTOR,
 )
-TARGETS = ('mmconvnext', 'official', 'timm', 'timm_conv_mlp', 'torchvision', 'hf', 'mmpretrain')
+TARGETS = ('mmconvnext', 'official', 'fcmae', 'timm', 'timm_conv_mlp', 'torchvision', 'hf', 'mmpretrain')

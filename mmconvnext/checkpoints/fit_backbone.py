@@ -71,7 +71,7 @@ def fit_backbone(
             plan.state[name] = tensor
     there = {name.split('.')[0] for name in plan.state}
     plan.fresh = [n for n in wanted if n.startswith('norm') and n.split('.')[0] not in there]
-    plan.wanted = len(wanted) - len(plan.fresh)
+    plan.total = len(wanted) - len(plan.fresh)
     expected = {name: tensor for name, tensor in wanted.items() if name not in plan.fresh}
     adapts = network.in_channels and network.in_channels != backbone.in_channels
     if adapts:  # the stem is checked with its own channels, and adapted in the backbone's precision
@@ -84,7 +84,7 @@ def fit_backbone(
     return plan
 
 
-def _check_settings(network: Network, wanted: Network, source: str) -> None:
+def _check_settings(network: Network, backbone: Network, source: str) -> None:
     """Compares the networks as wholes, so that an error names settings rather than hundreds of tensors."""
     if network.version == 2 and network.layer_scale:
         message = (
@@ -93,14 +93,14 @@ def _check_settings(network: Network, wanted: Network, source: str) -> None:
         )
         raise CheckpointError(message, file=source, grn=True, layer_scale=True)
     settings: dict[str, Any] = {}
-    stages = min(len(network.arch.depths), len(wanted.arch.depths))
-    if first_stages(network.arch, stages) != first_stages(wanted.arch, stages):
+    stages = min(len(network.arch.depths), len(backbone.arch.depths))
+    if first_stages(network.arch, stages) != first_stages(backbone.arch, stages):
         settings['arch'] = network.size or dict(depths=network.arch.depths, widths=network.arch.widths)
-    if network.version != wanted.version:
+    if network.version != backbone.version:
         settings['version'] = network.version
-    if network.layer_scale != wanted.layer_scale:
+    if network.layer_scale != backbone.layer_scale:
         settings['layer_scale_init_value'] = 1.0 if network.layer_scale else None if network.version == 2 else 0
-    if stages < len(wanted.arch.depths):
+    if stages < len(backbone.arch.depths):
         settings['out_indices'] = tuple(range(stages))
     if settings:
         listed = ', '.join(f'{name}={value!r}' for name, value in settings.items())
@@ -112,7 +112,7 @@ def _check_settings(network: Network, wanted: Network, source: str) -> None:
         ]
         doubt = f', unless it is {truncated[0]} without its last blocks' if truncated and not network.size else ''
         message = (
-            f"{source} is {network}, and the backbone is {wanted}. It fits with {listed} in the backbone's config"
+            f"{source} is {network}, and the backbone is {backbone}. It fits with {listed} in the backbone's config"
             f'{doubt}.'
         )
         raise CheckpointError(message, file=source, settings=settings, truncated=truncated)

@@ -67,7 +67,7 @@ def fit_by_name(
         for name, tensor in wanted.items()
         if name not in plan.fresh and (name in state or not name.endswith('.num_batches_tracked'))
     }
-    plan.wanted = len(expected)
+    plan.total = len(expected)
     plan.state = check_tensors(state, expected, source)
     return plan
 

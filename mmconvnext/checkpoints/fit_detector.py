@@ -16,6 +16,9 @@ from mmconvnext.checkpoints.recognise import Found, prefixes_of, recognise
 # deviation, which the config gives
 OBSOLETE = ('ema_', 'data_preprocessor.')
 
+# What the heads are called in models of each kind
+HEADS = {'a segmentor': {'decode_head'}, 'a detector': {'rpn_head', 'roi_head', 'bbox_head'}}
+
 
 def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *, strict: bool = True) -> LoadPlan:
     """Checks tensors against ``model``.
@@ -43,7 +46,14 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
     obsolete = [name for name in rest if name.startswith(OBSOLETE) and name not in rest_wanted]
     rest = {name: tensor for name, tensor in rest.items() if name not in obsolete}
     obsolete += [name for name in tensors if not name.startswith(root)]
-    plan = LoadPlan(wanted=len(rest_wanted), notes=[f'{count_and_list(obsolete, 1)} left out'] if obsolete else [])
+    kind, kind_wanted = _kind(rest), _kind(rest_wanted)
+    if strict and kind and kind_wanted and kind != kind_wanted:
+        message = (
+            f'{source} is of {kind}, and the config is of {kind_wanted}. Give the config that it was trained with; to '
+            f'start the backbone from it, use tools/train.py --pretrained {source}.'
+        )
+        raise CheckpointError(message, file=source, kind=kind, wanted=kind_wanted)
+    plan = LoadPlan(total=len(rest_wanted), notes=[f'{count_and_list(obsolete, 1)} left out'] if obsolete else [])
     for path, module in backbones.items():
         found = _recognise_backbone(f'{path}.', rest, source)
         part = fit_backbone(module, found, stem_policy='refuse' if strict else 'repeat')
@@ -53,6 +63,8 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
         plan.state |= {f'{path}.{name}': tensor for name, tensor in part.state.items()}
         plan.fresh += [f'{path}.{name}' for name in part.fresh]
         plan.notes += part.notes
+        if left_out := [f'{path}.{name}' for name in part.left_out] + found.dropped:
+            plan.notes.append(f'{count_and_list(left_out)} left out')
         plan.origin = part.origin
         rest = {name: tensor for name, tensor in rest.items() if not name.startswith(f'{path}.')}
         rest_wanted = {name: tensor for name, tensor in rest_wanted.items() if not name.startswith(f'{path}.')}
@@ -60,7 +72,7 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
     # BatchNorms of old PyTorch versions did not count batches, and the count is only used without momentum
     uncounted = [name for name in rest_wanted if name.endswith('.num_batches_tracked') and name not in rest]
     rest_wanted = {name: tensor for name, tensor in rest_wanted.items() if name not in uncounted}
-    plan.wanted -= len(uncounted)
+    plan.total -= len(uncounted)
     if not strict:
         checked = {n for n in rest.keys() & rest_wanted.keys() if rest[n].shape == rest_wanted[n].shape}
         checked |= {n for n in rest.keys() | rest_wanted.keys() if n.startswith(tuple(f'{path}.' for path in paths))}
@@ -71,6 +83,13 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
     plan.origin = plan.origin or f'source {", ".join(sorted({type(module).__name__ for module in paths.values()}))}'
     plan.state |= check_tensors(rest, rest_wanted, source)
     return plan
+
+
+def _kind(names: Iterable[str]) -> str | None:
+    """What kind of model has tensors of these names; None if that cannot be told."""
+    parts = {name.partition('.')[0] for name in names}
+    found = [kind for kind, heads in HEADS.items() if parts & heads]
+    return found[0] if len(found) == 1 else None
 
 
 def _prefix_of_model(names: Iterable[str], path: str, source: str) -> str:

@@ -37,7 +37,7 @@ def load_pretrained(
     adapt_stem: StemPolicy = 'repeat',
     allow_pickle: bool = False,
 ) -> str:
-    """Loads all of ``backbone`` but its output norms, which pre-trained classifiers do not have.
+    """Loads all of ``backbone``; output norms, which pre-trained classifiers do not have, only if the file has them.
 
     Args:
         backbone: It keeps its values if an error is raised.

@@ -13,7 +13,7 @@ class LoadPlan:
 
     Args:
         state: What to load, under the model's names and in the model's shapes and types.
-        wanted: How many tensors could be loaded.
+        total: How many tensors a complete checkpoint has for the model.
         fresh: Names of the model's tensors that keep their values.
         left_out: Names of the checkpoint's tensors that are not used.
         notes: Further remarks.
@@ -21,7 +21,7 @@ class LoadPlan:
     """
 
     state: dict[str, Tensor] = field(default_factory=dict)
-    wanted: int = 0
+    total: int = 0
     fresh: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -29,7 +29,7 @@ class LoadPlan:
 
     def report(self, source: str) -> str:
         """One line, such as ``x.pth: 178 of 178 tensors, norm0-3 fresh, source official V1 tiny, licence MIT``."""
-        parts = [f'{len(self.state)} of {self.wanted} tensors']
+        parts = [f'{len(self.state)} of {self.total} tensors']
         if self.fresh:
             parts.append(f'{_modules(self.fresh)} fresh')
         if self.left_out:

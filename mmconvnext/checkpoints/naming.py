@@ -78,7 +78,7 @@ class Dialect:
         dropped: First parts of the names of tensors that belong neither to a backbone nor to a classifier.
         layouts: By this package's pattern, where their layout differs.
         licence: Licence of the weights, if all published weights of this dialect have the same.
-        wrapper: The entry of a .pth file that holds the tensors, if they are not at the top.
+        entry: The entry of a .pth file that holds the tensors, if they are not at the top.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Dialect:
     dropped: tuple[str, ...] = ()
     layouts: Mapping[str, Layout] = field(default_factory=dict)
     licence: str | None = None
-    wrapper: str | None = None
+    entry: str | None = None
 
     @cached_property
     def _inside(self) -> list[tuple[Pattern, Pattern]]:

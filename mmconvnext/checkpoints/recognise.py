@@ -80,14 +80,14 @@ def recognise(tensors: Mapping[str, Tensor], source: str, prefix: str | None = N
             f'such as prefix={prefixes[0]!r}.'
         )
         raise CheckpointError(message, file=source, prefixes=prefixes)
-    wanted = prefixes[0] if prefix is None else prefix if prefix.endswith('.') or not prefix else f'{prefix}.'
-    if wanted not in prefixes:
+    chosen = prefixes[0] if prefix is None else prefix if prefix.endswith('.') or not prefix else f'{prefix}.'
+    if chosen not in prefixes:
         message = (
-            f'{source} has no ConvNeXt under prefix={wanted!r}; it has one under {", ".join(map(repr, prefixes))}.'
+            f'{source} has no ConvNeXt under prefix={chosen!r}; it has one under {", ".join(map(repr, prefixes))}.'
         )
-        raise CheckpointError(message, file=source, prefix=wanted, prefixes=prefixes)
+        raise CheckpointError(message, file=source, prefix=chosen, prefixes=prefixes)
 
-    readings = [_read(tensors, dialect, wanted, source) for dialect in DIALECTS if (dialect, wanted) in places]
+    readings = [_read(tensors, dialect, chosen, source) for dialect in DIALECTS if (dialect, chosen) in places]
     found, unknown = max(readings, key=lambda r: (-len(r[1]), len(r[0].state), _has_own_prefix(r[0])))
     if unknown:
         message = (

@@ -37,6 +37,8 @@ class Settings(DictAction):
             key, equals, _ = value.partition('=')
             if not (key and equals):
                 parser.error(f'--cfg-options {value}: a setting is written KEY=VALUE, such as model.backbone.arch=base')
+            if not all(key.split('.')):
+                parser.error(f'--cfg-options {value}: {key} has an empty name beside a dot')
             if any(value.count(left) != value.count(right) for left, right in ('()', '[]', '{}')):
                 parser.error(f'--cfg-options {value}: its brackets are not in pairs')
             try:

@@ -17,6 +17,12 @@ def parse_args() -> argparse.Namespace:
         mini='scale down to small data that is made on the spot',
         work_dir='logs, checkpoints and pictures',
     )
+    add_training_options(parser)
+    return parser.parse_args()
+
+
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of every kind of training."""
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -43,12 +49,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help="scale the learning rate by batch size / the config's base batch"
     )
-    return parser.parse_args()
 
 
 def main() -> None:
     """Prepares the config and trains."""
-    args = parse_args()
+    run_training(parse_args())
+
+
+def run_training(args: argparse.Namespace) -> None:
+    """Prepares the config and trains, by the options of the command line."""
     hide_foreign_warnings()
     with errors_as_sentences():
         run = prepare(**options.shared(args), amp=args.amp, seed=args.seed)

@@ -8,7 +8,7 @@ __all__ = ['install']
 
 
 def install() -> None:
-    """Let mmcv run without compiled operators, and PyTorch load a Runner's checkpoints with ``weights_only=True``.
+    """Lets mmcv run without compiled operators, and PyTorch load a Runner's checkpoints with ``weights_only=True``.
 
     ``import mmconvnext`` calls it. It is cheap, may be called again, and leaves an mmcv that has its compiled operators
     as it is. What was imported before, and made do without the operators, gets them.

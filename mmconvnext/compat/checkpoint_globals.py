@@ -1,4 +1,4 @@
-"""Let ``torch.load(..., weights_only=True)`` read what MMEngine's Runner saves, and no more than that.
+"""Lets ``torch.load(..., weights_only=True)`` read what MMEngine's Runner saves, and no more than that.
 
 PyTorch 2.6 made the restricted unpickler its default. It refuses the log history and the NumPy scalars beside the
 weights: mmengine 0.10.7 then cannot resume its own training, and onedl-mmengine 0.10.12, which knows some but not all
@@ -27,12 +27,12 @@ METHODS = (
 
 
 def install_checkpoint_globals() -> None:
-    """Declare what a Runner's checkpoint holds beside tensors safe to load."""
+    """Declares what a Runner's checkpoint holds beside tensors safe to load."""
     torch.serialization.add_safe_globals(list(_checkpoint_globals()))
 
 
 def _checkpoint_globals() -> Iterator[tuple[Callable[..., Any], str]]:
-    """Yield each object with the name a checkpoint has for it.
+    """Yields each object with the name a checkpoint has for it.
 
     The pairs are also what keeps them declared: onedl-mmengine declares some of the bare objects for the time of a
     load, and takes them back after it, whoever declared them first.

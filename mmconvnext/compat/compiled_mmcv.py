@@ -11,7 +11,7 @@ DISTRIBUTIONS = {
 
 
 def how_to_compile() -> str:
-    """Return, in sentences, the commands that give the mmcv at hand its compiled operators."""
+    """Returns, in sentences, the commands that give the mmcv at hand its compiled operators."""
     for installed, (compiled, installer, build_needs) in DISTRIBUTIONS.items():
         try:
             release = version(installed)

@@ -1,4 +1,4 @@
-"""Answer ``import mmcv._ext`` where mmcv was installed without its compiled operators.
+"""Answers ``import mmcv._ext`` where mmcv was installed without its compiled operators.
 
 Python may run this file by itself, as every process of an environment starts: see :mod:`mmconvnext.compat.startup`. So
 it imports nothing that is not there by then, and nothing of this package.
@@ -19,7 +19,7 @@ class MmcvExtFinder:
 
     @classmethod
     def find_spec(cls, fullname, path=None, target=None):  # without types, which would have to be imported
-        """Return the spec of the stand-in for ``mmcv._ext``, None for every other module."""
+        """Returns the spec of the stand-in for ``mmcv._ext``, None for every other module."""
         if fullname != 'mmcv._ext':
             return None
         from importlib.util import spec_from_file_location
@@ -28,7 +28,7 @@ class MmcvExtFinder:
 
 
 def install_ext_finder() -> None:
-    """Append the finder, once.
+    """Appends the finder, once.
 
     Python asks the last finder only where all others found nothing, so a compiled ``mmcv._ext`` always wins.
     """

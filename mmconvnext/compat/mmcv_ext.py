@@ -79,12 +79,12 @@ __all__ = [
 
 
 def get_compiler_version() -> str:
-    """Return what logs show as the MMCV compiler."""
+    """Returns what logs show as the MMCV compiler."""
     return f'none, mmconvnext runs mmcv on torchvision {torchvision.__version__}'
 
 
 def get_compiling_cuda_version() -> str:
-    """Return what logs show as the MMCV CUDA compiler."""
+    """Returns what logs show as the MMCV CUDA compiler."""
     return get_compiler_version()
 
 

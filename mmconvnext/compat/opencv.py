@@ -4,7 +4,7 @@ from importlib.metadata import packages_distributions, version
 
 
 def check() -> None:
-    """Import cv2, as mmengine and mmcv are about to.
+    """Imports cv2, as mmengine and mmcv are about to.
 
     Raises:
         ImportError: If a library of the desktop is missing, such as libGL.so.1. The message says which, and the

@@ -15,12 +15,12 @@ NAME = 'mmconvnext-mmcv-operators.pth'
 
 
 def pth_file(site_packages: Path | None = None) -> Path:
-    """The file, there or not; by default in the site-packages of this interpreter."""
+    """Returns the path of the file, there or not; by default in the site-packages of this interpreter."""
     return (site_packages or Path(sysconfig.get_path('purelib'))) / NAME
 
 
 def line() -> str:
-    """What the file says: run the finder, if it is still there.
+    """Returns what the file says: run the finder, if it is still there.
 
     A package that was uninstalled or moved must not break, nor slow down, whatever else starts here.
     """

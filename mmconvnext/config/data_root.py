@@ -16,8 +16,11 @@ def set_data_root(cfg: Config, data_root: Path) -> None:
         data_root: The new folder.
 
     Raises:
-        UserError: If no dataset of the config has a ``data_root``.
+        UserError: If no dataset of the config has a ``data_root``, or the new one is a file.
     """
+    if data_root.is_file():
+        yolo = " YOLO's format is not read; convert it to COCO's." if data_root.suffix in ('.yaml', '.yml') else ''
+        raise UserError(f'--data-root {data_root} is a file; give the folder of the data.{yolo}', path=data_root)
     old_roots = []
     for node in walk([cfg[key] for key in cfg if key.endswith('_dataloader')]):
         if 'data_root' in node:

@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from mmconvnext.config.backbone import backbone_path, find_backbone
+from mmconvnext.config.mini_pretraining import scale_down_pretraining
 from mmconvnext.config.options import LOADERS, Options
 from mmconvnext.config_tree import as_list, look_up, walk
 from mmconvnext.datasets import mini
@@ -123,11 +124,15 @@ def scale_down(cfg: Config, root: Path, options: Options) -> None:
         UserError: If there is no mini recipe for the config's model, or the config has another structure than ours.
         FileExistsError: If ``root`` holds something else.
     """
-    done = _reads_from(cfg, root)
-    if not done:
+    pretraining = cfg.model.get('type') == 'FCMAE'
+    done = reads_from(cfg, root)
+    if not done and not pretraining:
         _check_structure(cfg)
     mini.write_mini(root, train_images=TRAIN_IMAGES, val_images=VAL_IMAGES, image_size=IMAGE_SIZE)
     if done:
+        return
+    if pretraining:
+        scale_down_pretraining(cfg, root, options, TRAIN_IMAGES)
         return
 
     recipe = RECIPES[cfg.model.type]
@@ -146,10 +151,10 @@ def scale_down(cfg: Config, root: Path, options: Options) -> None:
         cfg.optim_wrapper.paramwise_cfg.decay_rate = recipe.decay_rate
 
 
-def _reads_from(cfg: Config, root: Path) -> bool:
-    """Returns whether every dataset of the config is below ``root``."""
-    roots = [look_up(cfg, (loader, 'dataset', 'data_root')) for loader in LOADERS]
-    return all(isinstance(path, str) and Path(path).is_relative_to(root) for path in roots)
+def reads_from(cfg: Config, root: Path) -> bool:
+    """Returns whether every dataset of a config is below ``root``."""
+    roots = [look_up(cfg, (loader, 'dataset', 'data_root')) for loader in LOADERS if cfg.get(loader)]
+    return bool(roots) and all(isinstance(path, str) and Path(path).is_relative_to(root) for path in roots)
 
 
 def _check_structure(cfg: Config) -> None:
@@ -224,20 +229,20 @@ def _shrink_images(cfg: Config, recipe: MiniRecipe) -> None:
 
 
 def _shrink_schedule(cfg: Config, recipe: MiniRecipe, options: Options) -> None:
-    batch_size = _asked_count(options, 'train_dataloader.batch_size', recipe.batch_size)
+    batch_size = options.count('train_dataloader.batch_size', recipe.batch_size)
     cfg.train_dataloader.batch_size = batch_size
     # The batch that the recipe's learning rate is for, whatever batch is asked for
     cfg.auto_scale_lr = dict(cfg.get('auto_scale_lr') or dict(enable=False), base_batch_size=recipe.batch_size)
     steps_per_epoch = math.ceil(TRAIN_IMAGES / batch_size)
     if 'max_epochs' in cfg.train_cfg:
         full_length = cfg.train_cfg.max_epochs
-        epochs = _asked_count(options, 'train_cfg.max_epochs', recipe.epochs)
+        epochs = options.count('train_cfg.max_epochs', recipe.epochs)
         steps = epochs * steps_per_epoch
         cfg.train_cfg.max_epochs = epochs
         cfg.train_cfg.val_interval = math.ceil(epochs / recipe.evaluations)
     else:
         full_length = cfg.train_cfg.max_iters
-        steps = _asked_count(options, 'train_cfg.max_iters', recipe.epochs * steps_per_epoch)
+        steps = options.count('train_cfg.max_iters', recipe.epochs * steps_per_epoch)
         cfg.train_cfg.max_iters = steps
         cfg.train_cfg.val_interval = math.ceil(steps / recipe.evaluations)
         cfg.default_hooks.checkpoint.interval = steps
@@ -256,15 +261,6 @@ def _shrink_schedule(cfg: Config, recipe: MiniRecipe, options: Options) -> None:
     if warmup.end < 2:  # MMEngine's warm-up of one step would never end
         main.begin = 0
         cfg.param_scheduler = [main]
-
-
-def _asked_count(options: Options, name: str, default: int) -> int:
-    count = options.get(*name.split('.'))
-    if count is None:
-        return default
-    if not isinstance(count, int) or count < 1:
-        raise UserError(f'{name}={count!r} must be a positive integer.', key=name)
-    return count
 
 
 def _shrink_proposals(model: ConfigDict, recipe: MiniRecipe) -> None:

@@ -1,9 +1,7 @@
 """``--cfg-options``: applied to a config once, and remembered by the paths that they set."""
 
 import copy
-import difflib
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import UnionType
 from typing import Any
 
@@ -20,19 +18,6 @@ DICTIONARIES = (
 
 # MMEngine divides by these, by some only after a whole epoch
 POSITIVE = ('train_cfg.max_epochs', 'train_cfg.max_iters', 'train_cfg.val_interval', 'default_hooks.logger.interval')
-
-# What MMEngine's runner and OpenMMLab's tools read at the top level of a config
-TOP_LEVEL = (
-    *('model', 'work_dir', 'data_root', 'dataset_type', 'backend_args', 'custom_imports', 'custom_hooks'),
-    *('train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg', 'test_cfg'),
-    *('val_evaluator', 'test_evaluator', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr', 'default_hooks'),
-    *('data_preprocessor', 'load_from', 'resume', 'launcher', 'env_cfg', 'log_processor', 'log_level', 'visualizer'),
-    *('vis_backends', 'default_scope', 'randomness', 'experiment_name', 'runner_type', 'tta_model', 'tta_pipeline'),
-    *('model_wrapper_cfg', 'find_unused_parameters', 'compile'),
-)
-
-# Names of variables in configs, such as test_pipeline and tta_test_cfg, which are not misspelt settings
-VARIABLE = re.compile('tta_|.*_(pipeline|args)$|(conv|norm|act)_cfg$')
 
 
 class Options:
@@ -64,17 +49,26 @@ class Options:
         """Returns what the options set at a path, or None if they leave it alone."""
         return look_up(self.tree, path)
 
+    def count(self, name: str, default: int) -> int:
+        """Returns the whole number that the options set at a dotted name, or a default.
+
+        Raises:
+            UserError: If they set something else than a whole number of at least 1.
+        """
+        value = self.get(*name.split('.'))
+        if value is None:
+            return default
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f'{name}={value!r} must be a positive integer.', key=name)
+        return value
+
     def replaces(self, *path: str) -> bool:
         """Returns whether an option replaces the whole dictionary at a path, or one around it."""
         return any('_delete_' in (look_up(self.tree, path[:end]) or {}) for end in range(len(path) + 1))
 
-    def unknown(self, cfg: Config) -> list[str]:
-        """Returns the top-level names that neither ``cfg`` has nor MMEngine reads, so that setting them does nothing.
-
-        Args:
-            cfg: The config before the options are applied.
-        """
-        return [name for name in self.tree if name not in cfg and name not in TOP_LEVEL]
+    def paths(self) -> Iterator[NodePath]:
+        """Yields the path of each value that they set."""
+        yield from _leaves(self.tree, ())
 
     def apply(self, cfg: Config) -> None:
         """Sets the values in ``cfg``.
@@ -87,18 +81,6 @@ class Options:
         except (TypeError, KeyError, AttributeError) as error:
             raise UserError(f'--cfg-options does not fit the config: {error.args[0]}') from error
         check_forms(cfg)
-
-
-def misspelt(cfg: Config) -> dict[str, str]:
-    """Returns the top-level names of a config that nothing reads but that are close to one which is read, with that."""
-    # Configs have variables such as test_pipeline and tta_test_cfg, which are not misspelt
-    others = [
-        name
-        for name in cfg
-        if name not in TOP_LEVEL and not re.match('tta_|.*_(pipeline|args)|(conv|norm|act)_cfg', name)
-    ]
-    close = {name: difflib.get_close_matches(name, TOP_LEVEL, n=1, cutoff=0.8) for name in others}
-    return {name: found[0] for name, found in close.items() if found}
 
 
 def check_forms(cfg: Config) -> None:
@@ -141,3 +123,11 @@ def _mark_replaced(value: Any, cfg: Config, path: NodePath) -> None:
             _mark_replaced(child, cfg, (*path, str(key)))
     elif isinstance(parent, Mapping | Config) and path[-1] in parent:
         value['_delete_'] = True
+
+
+def _leaves(node: Any, path: NodePath) -> Iterator[NodePath]:
+    if isinstance(node, Mapping) and node:
+        for key, child in node.items():
+            yield from _leaves(child, (*path, str(key)))
+    else:
+        yield path

@@ -2,6 +2,8 @@
 
 import codecs
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -16,6 +18,8 @@ UNREADABLE = (
     *(TypeError, ValueError, LookupError, NameError, AttributeError, ImportError, OSError),
     *(ConfigParsingError, yaml.YAMLError),
 )
+SUFFIXES = ('.py', '.yaml', '.yml', '.json')
+OF_CHECKPOINTS = ('.pth', '.pt', '.bin', '.ckpt', '.safetensors')
 INSTALLED = Path(__file__).parents[1] / '.mim' / 'configs'
 
 
@@ -38,8 +42,14 @@ def read_config(path: str | Path) -> Config:
             f'wherever it is installed, {PREFIX}detection/... and {PREFIX}segmentation/...',
             config=str(path),
         )
+    if file.suffix not in SUFFIXES:
+        order = ' A checkpoint comes second, after its config.' if file.suffix in OF_CHECKPOINTS else ''
+        raise UserError(
+            f'{path} is no config: the name of a config ends in {", ".join(SUFFIXES)}.{order}', config=str(path)
+        )
     try:
-        cfg = Config.fromfile(str(file))
+        with _own_bases():
+            cfg = Config.fromfile(str(file))
         model = cfg.get('model')  # a lazy config is resolved when it is asked for
     except UnicodeDecodeError as error:
         raise UserError(
@@ -54,23 +64,44 @@ def read_config(path: str | Path) -> Config:
             raise
         raise _unreadable(path, error) from error
     if not isinstance(model, ConfigDict):
-        raise UserError(f'{path} has no model=dict(...), so there is nothing to train or test.', config=str(path))
+        raise UserError(
+            f'{path} has no model=dict(...), so there is nothing to train or test.{_of_yolo(file, cfg)}',
+            config=str(path),
+        )
     return cfg
 
 
 def is_segmentation(cfg: Config) -> bool:
-    """Returns whether the config is of a segmentor. Otherwise it is of a detector.
+    """Returns whether the config is of a segmentor. Otherwise it is of a detector or of a pre-training.
 
     Raises:
-        UserError: If ``default_scope`` is neither MMDetection's nor MMSegmentation's.
+        UserError: If ``default_scope`` is none of MMDetection's, MMSegmentation's and MMEngine's.
     """
     scope = cfg.get('default_scope')
-    if scope not in ('mmdet', 'mmseg'):
+    if scope not in ('mmdet', 'mmseg', 'mmengine'):
         raise UserError(
-            f"default_scope is {scope!r}; it must be 'mmdet' (detection) or 'mmseg' (segmentation).",
+            f"default_scope is {scope!r}; it must be 'mmdet' (detection), 'mmseg' (segmentation) or 'mmengine' "
+            '(pre-training).',
             default_scope=scope,
         )
     return scope == 'mmseg'
+
+
+@contextmanager
+def _own_bases() -> Iterator[None]:
+    """Lets ``_base_`` name a config of this package too; MMEngine looks in OpenMMLab's packages alone."""
+    of_mmengine = Config._get_cfg_path
+
+    def path_and_scope(name: str, of_file: str) -> tuple[str, str | None]:
+        if name.startswith(PREFIX):
+            return str(INSTALLED / name.removeprefix(PREFIX)), None
+        return of_mmengine(name, of_file)
+
+    Config._get_cfg_path = staticmethod(path_and_scope)
+    try:
+        yield
+    finally:
+        Config._get_cfg_path = staticmethod(of_mmengine)
 
 
 def _unreadable(path: str | Path, error: Exception) -> UserError:
@@ -88,6 +119,13 @@ def _unreadable(path: str | Path, error: Exception) -> UserError:
             "type='ConvNeXt' in a config of your own; docs/troubleshooting.md has both lines."
         )
     return UserError(f'{path} cannot be read: {type(error).__name__}: {error}{hint}', config=str(path))
+
+
+def _of_yolo(file: Path, cfg: Config) -> str:
+    """Returns a sentence on the file that lists the data in YOLO's format; empty if a file is none."""
+    if file.suffix in ('.yaml', '.yml') and 'names' in cfg and {'train', 'val', 'path'} & cfg.keys():
+        return " It lists data in YOLO's format, which this package does not read: convert it to COCO's."
+    return ''
 
 
 def _meant(file: Path, by_name: bool) -> str:

@@ -17,11 +17,20 @@ def checkpoints_in(work_dir: Path) -> list[Path]:
     """
     numbered = [(int(found[1]), path) for path in work_dir.glob('*.pth') if (found := NUMBERED.fullmatch(path.name))]
     paths = [path for _, path in sorted(numbered, reverse=True)]
+    return list(dict.fromkeys([path for path in _noted(work_dir) if path.is_file()][:1] + paths))
+
+
+def _noted(work_dir: Path) -> list[Path]:
+    """The checkpoint in MMEngine's ``last_checkpoint``: its place in this folder, and that which it had."""
     note = work_dir / 'last_checkpoint'
-    if note.is_file():
-        noted = Path(note.read_text().strip())
-        paths = [path for path in (work_dir / noted.name, noted) if path.is_file()][:1] + paths
-    return list(dict.fromkeys(paths))
+    name = note.read_text().strip() if note.is_file() else ''
+    return [work_dir / Path(name).name, Path(name)] if name else []
+
+
+def _gone(work_dir: Path) -> Path | None:
+    """The checkpoint in ``last_checkpoint`` if there is no such file."""
+    noted = _noted(work_dir)
+    return noted[-1] if noted and not any(path.is_file() for path in noted) else None
 
 
 def checkpoint_to_resume(work_dir: Path, resume: str) -> Path | None:
@@ -43,6 +52,8 @@ def checkpoint_to_resume(work_dir: Path, resume: str) -> Path | None:
             raise UserError(f'--resume: there is no checkpoint {path}.', path=path)
         return path
     paths = checkpoints_in(work_dir)
+    if gone := _gone(work_dir):
+        print(f'--resume auto: {work_dir}/last_checkpoint names {gone}, which is not there')
     if not paths:
         print(f'--resume auto: {work_dir} has no checkpoint yet, so training starts from the beginning')
         return None
@@ -54,7 +65,7 @@ def checkpoint_to_resume(work_dir: Path, resume: str) -> Path | None:
             damages.append(str(error))
             print(f'--resume auto: {path.name} is skipped: {error.facts.get("reason", error)}')
         else:
-            if damages:
+            if damages or gone:
                 print(f'--resume auto: training resumes from {path.name}')
             return path
     raise UserError(

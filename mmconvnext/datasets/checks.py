@@ -10,14 +10,19 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 from mmconvnext.config_tree import walk
-from mmconvnext.datasets.coco.check import CheckedFile, CocoUse, check_coco
+from mmconvnext.datasets.coco.check import CheckedFile, check_coco
 from mmconvnext.datasets.coco.mending import Mends
+from mmconvnext.datasets.coco.use import CocoUse
 from mmconvnext.datasets.errors import DataError
 from mmconvnext.datasets.findings import Findings, Severity
-from mmconvnext.datasets.heads import check_heads, num_classes_options
+from mmconvnext.datasets.ignored_label import check_evaluated_label, check_trained_label, ignored_by_heads
 from mmconvnext.datasets.image_files import check_image_files, turns_by_exif
 from mmconvnext.datasets.label_maps import check_label_maps
-from mmconvnext.datasets.listing import is_remote
+from mmconvnext.datasets.listing import first_few, is_remote
+from mmconvnext.datasets.num_classes import check_num_classes, num_classes_options
+from mmconvnext.datasets.pixel_formats import loads_8_bits
+from mmconvnext.datasets.split_overlap import check_overlap
+from mmconvnext.datasets.xml_lists import check_xml_list
 from mmconvnext.errors import raised_by_us
 
 COCO_LAYOUT = """\
@@ -30,6 +35,7 @@ ADE20K_LAYOUT = """\
     images/validation/*.jpg
     annotations/training/*.png
     annotations/validation/*.png"""
+MANY_CLASSES = 100  # more of them are not printed, but go into a text file
 PAGE = 'docs/your_own_data.md'
 
 
@@ -84,6 +90,7 @@ def check_data(cfg: Config, loaders: Sequence[str], segmentation: bool) -> Check
     _check_paths(cfg, sources, segmentation)
     checked = CheckedData()
     coco: list[Source] = []
+    images: dict[str, Sequence[str]] = {}
     for source in sources:
         classes = source.dataset.metainfo.get('classes')
         if isinstance(classes, str):
@@ -93,24 +100,19 @@ def check_data(cfg: Config, loaders: Sequence[str], segmentation: bool) -> Check
                 'there is no such file.'
             )
         if segmentation and _loads_like(source.dataset, 'mmseg', 'BaseSegDataset', ('load_data_list',)):
-            check_label_maps(
-                checked.findings,
-                source.dataset,
-                source.name,
-                _pipeline_value(source.cfg, 'reduce_zero_label'),
-                needs_maps=not _only_formats(cfg, source) or _loads_annotations(source.cfg),
-                eight_bits=_loads_annotations(source.cfg),
-                turns=turns_by_exif(source.cfg.get('pipeline')),
-            )
+            images[source.name] = _check_segmentation(cfg, source, checked.findings)
         elif not segmentation and _loads_like(
             source.dataset, 'mmdet', 'CocoDataset', ('load_data_list', 'parse_data_info')
         ):
             coco.append(source)
-    _check_coco(cfg, coco, checked)
+        elif not segmentation and _loads_like(source.dataset, 'mmdet', 'XMLDataset', ('load_data_list',)):
+            check_xml_list(checked.findings, source.dataset, source.name)
+    images.update(_check_coco(cfg, coco, checked))
+    check_overlap(checked.findings, images)
     if not checked.findings.refuses:
         for source in sources:
             if source.dataset.metainfo.get('classes') is not None:
-                check_heads(cfg.model, source.dataset.metainfo['classes'], source.name)
+                check_num_classes(cfg.model, source.dataset.metainfo['classes'], source.name)
     return checked
 
 
@@ -187,8 +189,11 @@ def _check_paths(cfg: Config, sources: Sequence[Source], segmentation: bool) -> 
     lines = ['the data of this config was not found. Looked for:']
     lines += [f'    {path}    ({key})' for path, key in missing.items()]
     roots = dict.fromkeys(str(source.cfg.get('data_root') or '.') for source in sources)
+    layout = ADE20K_LAYOUT if segmentation else COCO_LAYOUT
+    if any(not _loads_like(source.dataset, 'mmdet', 'CocoDataset', ()) for source in sources) and not segmentation:
+        layout = '    what the dataset of the config reads, by its ann_file and data_prefix'
     lines += [f'Expected under the data root (--data-root, now {", ".join(roots)}):']
-    lines += [ADE20K_LAYOUT if segmentation else COCO_LAYOUT]
+    lines += [layout]
     lines += [f'Other names of files and folders go into a config of your own; {PAGE} shows how.']
     lines += ['Add --mini to train on small data that is made on the spot, with nothing to download.']
     raise DataError('\n'.join(lines))
@@ -228,8 +233,34 @@ def _only_formats(cfg: Config, source: Source) -> bool:
     return any(evaluator.get('format_only') for evaluator in evaluators)
 
 
-def _check_coco(cfg: Config, sources: Sequence[Source], checked: CheckedData) -> None:
-    """Checks each annotation file once, however many datasets and evaluators read it."""
+def _check_segmentation(cfg: Config, source: Source, findings: Findings) -> Sequence[str]:
+    """Checks a dataset of images and label maps; returns the paths of its images."""
+    maps = check_label_maps(
+        findings,
+        source.dataset,
+        source.name,
+        _pipeline_value(source.cfg, 'reduce_zero_label'),
+        needs_maps=not _only_formats(cfg, source) or _loads_annotations(source.cfg),
+        eight_bits=_loads_annotations(source.cfg),
+        turns=turns_by_exif(source.cfg.get('pipeline')),
+        loads_8_bits=loads_8_bits(source.cfg.get('pipeline')),
+        ignored=ignored_by_heads(cfg.model),
+    )
+    classes = source.dataset.metainfo['classes']
+    if source.loader == 'train_dataloader':
+        check_trained_label(findings, cfg.model, classes, source.name, maps.has_255)
+    else:
+        evaluators = walk(cfg.get(source.loader.replace('_dataloader', '_evaluator')))
+        check_evaluated_label(findings, cfg.model, evaluators, classes, source.name, maps.has_255)
+    return maps.images
+
+
+def _check_coco(cfg: Config, sources: Sequence[Source], checked: CheckedData) -> dict[str, list[str]]:
+    """Checks each annotation file once, however many datasets and evaluators read it.
+
+    Returns:
+        The paths of the images of each dataset, by its name.
+    """
     uses: dict[str, list[CocoUse]] = {}
     truths: list[tuple[Source, str]] = []  # files that evaluators read beside those of their datasets
     for source in sources:
@@ -250,14 +281,23 @@ def _check_coco(cfg: Config, sources: Sequence[Source], checked: CheckedData) ->
                 truths.append((source, truth))
     pipelines = {source.name: source.cfg.get('pipeline') for source in sources}
     files: dict[str, CheckedFile | None] = {}
+    images: dict[str, list[str]] = {}
     for path, of_file in uses.items():
         files[path] = check_coco(checked.findings, path, of_file)
         if file := files[path]:
             for use in of_file:
                 if use.name in file.images:
+                    images[use.name] = [image for image, *_ in file.images[use.name]]
                     masks = use.needs_masks or use.evaluates_masks
-                    turns = turns_by_exif(pipelines[use.name])
-                    check_image_files(checked.findings, path, use.name, file.images[use.name], turns=turns, masks=masks)
+                    check_image_files(
+                        checked.findings,
+                        path,
+                        use.name,
+                        file.images[use.name],
+                        turns=turns_by_exif(pipelines[use.name]),
+                        masks=masks,
+                        eight_bits=loads_8_bits(pipelines[use.name]),
+                    )
     checked.mends.update({path: file.mends for path, file in files.items() if file and file.mends})
     for source, truth in truths:
         read, evaluated = (files[os.path.abspath(path)] for path in (source.dataset.ann_file, truth))
@@ -271,6 +311,7 @@ def _check_coco(cfg: Config, sources: Sequence[Source], checked: CheckedData) ->
                 'Give both the same file.',
                 count=0,
             )
+    return images
 
 
 def _coco_use(cfg: Config, source: Source, *, evaluates: bool) -> CocoUse:
@@ -292,7 +333,11 @@ def _coco_use(cfg: Config, source: Source, *, evaluates: bool) -> CocoUse:
 def _how_to_set_classes(cfg: Config, names: Sequence[str]) -> str:
     lines = [f'If the data is right, put these lines into a config of your own ({PAGE} has a whole one):']
     lines += [f'    _base_ = {os.path.abspath(cfg.filename)!r}'] if cfg.filename else []
-    lines += [f'    metainfo = dict(classes={tuple(names)!r})']
+    if len(names) > MANY_CLASSES:
+        lines += ["    metainfo = dict(classes='classes.txt')"]
+        lines += [f'    # with the {len(names)} names in that file, one a line, in this order: {first_few(names)}']
+    else:
+        lines += [f'    metainfo = dict(classes={tuple(names)!r})']
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         for name, _ in _unwrapped(cfg[loader].dataset, 'dataset') if cfg.get(loader) else ():
             if 'datasets' in name.split('.'):  # a list in a config replaces that of its base as a whole

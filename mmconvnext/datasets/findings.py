@@ -1,6 +1,6 @@
 """What the data checks found: gathered over whole files, and printed as one table."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -45,12 +45,22 @@ class Finding:
 
     def __str__(self) -> str:
         """One line: file, count, what, first examples, remedy."""
+        gap = '' if self.remedy.startswith('\n') else ' '
+        return f'{self._found(self.what)}.{gap}{self.remedy}'.rstrip()
+
+    def after(self, others: Iterable['Finding']) -> str:
+        """The same line, without what those before it have said of other files."""
+        same = [other for other in others if (other.kind, other.remedy) == (self.kind, self.remedy)]
+        if any(other.what == self.what for other in same):
+            return f'{self._found("likewise")}.'
+        return f'{self._found(self.what)}. The remedy is the same.' if same and self.remedy else str(self)
+
+    def _found(self, what: str) -> str:
         count = '' if not self.count else f': {self.count}' if self.total is None else f': {self.count} of {self.total}'
         rest = self.count - len(self.examples)
         more = f' and {rest} more' if rest > 0 and self.examples else ''
         examples = f': {"; ".join(self.examples)}{more}' if self.examples else ''
-        gap = '' if self.remedy.startswith('\n') else ' '
-        return f'{self.file}{count} {self.what}{examples}.{gap}{self.remedy}'.rstrip()
+        return f'{self.file}{count} {what}{examples}'
 
 
 class Findings:
@@ -90,9 +100,12 @@ class Findings:
         return finding
 
     def __iter__(self) -> Iterator[Finding]:
-        """Yields the findings, worst first, then in the order in which they were found."""
-        order = list(Severity)
-        yield from sorted(self._findings.values(), key=lambda finding: order.index(finding.severity))
+        """Yields the findings, worst first, then by kind, in the order in which they were found."""
+        severities = list(Severity)
+        kinds = list(dict.fromkeys(kind for _, kind in self._findings))
+        yield from sorted(
+            self._findings.values(), key=lambda found: (severities.index(found.severity), kinds.index(found.kind))
+        )
 
     def __len__(self) -> int:
         """How many kinds of faults there are, over all files."""
@@ -110,10 +123,10 @@ class Findings:
     def table(self) -> str:
         """A line for each finding that does not refuse, its severity first; empty if there is none."""
         width = max((len(severity.value) for severity in Severity), default=0)
+        listed = [finding for finding in self if finding.severity is not Severity.REFUSES]
         return '\n'.join(
-            f'  {finding.severity.value:<{width}}  {finding}'
-            for finding in self
-            if finding.severity is not Severity.REFUSES
+            f'  {finding.severity.value:<{width}}  {finding.after(listed[:index])}'
+            for index, finding in enumerate(listed)
         )
 
     def refuse(self) -> None:
@@ -126,5 +139,6 @@ class Findings:
         if len(refusing) == 1:
             raise DataError(str(refusing[0]), findings=refusing)
         if refusing:
-            lines = [f'the data has {len(refusing)} faults that end the run:', *(f'    {f}' for f in refusing)]
+            lines = [f'the data has {len(refusing)} faults that end the run:']
+            lines += [f'    {finding.after(refusing[:index])}' for index, finding in enumerate(refusing)]
             raise DataError('\n'.join(lines), findings=refusing)

@@ -2,9 +2,7 @@
 
 import os
 import stat
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +11,14 @@ from PIL import Image, UnidentifiedImageError
 
 from mmconvnext.config_tree import walk
 from mmconvnext.datasets.findings import Findings, Severity
+from mmconvnext.datasets.image_damage import UNREADABLE, any_size, has_zeroed_pixels, is_damaged, why_unidentified
+from mmconvnext.datasets.pixel_formats import check_pixel_formats
 
 SAMPLE = 50  # images of a split whose headers are read, spread over it
 SMALLEST = 5  # further ones, the smallest in bytes for their pixels
 POINTER_LIMIT = 1024  # bytes; a Git LFS pointer is smaller by its specification
 POINTER = b'version https://git-lfs'
 TURNED = range(5, 9)  # values of the EXIF orientation by which width and height change places
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError)  # what Pillow raises for damaged files
-ENDINGS = {b'\xff\xd8\xff': b'\xff\xd9', b'\x89PNG\r\n\x1a\n': b'IEND\xaeB`\x82'}  # of JPEG and PNG, by their openings
 
 FileOfRecord = tuple[str, int | None, int | None, str]  # path, width and height in pixels, place of the record
 
@@ -50,6 +48,7 @@ def check_image_files(
     *,
     turns: bool = True,
     masks: bool = True,
+    eight_bits: bool = True,
 ) -> None:
     """Checks the files of a split's images: each with a question to the file system, a sample by their headers.
 
@@ -62,14 +61,17 @@ def check_image_files(
         images: Path, width, height and place (such as ``images[3]``) of each; sizes in pixels, None if not known.
         turns: Whether the loader turns images as their EXIF orientation says; see :func:`turns_by_exif`.
         masks: Whether masks are learnt or evaluated, which a wrong size spoils altogether.
+        eight_bits: Whether they are loaded by OpenCV with 8 bits a channel; see
+            :func:`~mmconvnext.datasets.pixel_formats.loads_8_bits`. Other loaders may read what Pillow does not know.
     """
     listed = f'{file} ({name})'
     sizes = check_files(findings, listed, 'images', [path for path, *_ in images])
     sound = [image for image in images if image[0] in sizes]
     undecided: list[str] = []  # places of images that EXIF turns by 180 degrees or mirrors
     confirmed = False  # that the records speak of turned images
-    for path, width, height, place in _sample(sound, sizes):
-        header = read_header(findings, listed, 'images', path, turns)
+    sample = _sample(sound, sizes)
+    for path, width, height, place in sample:
+        header = read_header(findings, listed, 'images', path, turns, known=eight_bits)
         if header is None or not width or not height:
             continue
         if header.loaded == (width, height):
@@ -78,6 +80,8 @@ def check_image_files(
                 undecided.append(f'{place}, {path}')
         else:
             _add_size(findings, listed, header, (width, height), f'{place}, {path}', masks)
+    if eight_bits:
+        check_pixel_formats(findings, listed, [path for path, *_ in sample])
     if undecided and not confirmed:
         finding = findings.add(
             'image-turned-unseen',
@@ -135,56 +139,44 @@ def check_files(findings: Findings, listed: str, noun: str, paths: Iterable[str]
     return sizes
 
 
-def read_header(findings: Findings, listed: str, noun: str, path: str, turns: bool) -> Header | None:
+def read_header(
+    findings: Findings, listed: str, noun: str, path: str, turns: bool, *, known: bool = True
+) -> Header | None:
     """Reads the header of an image; what cannot be read as an image, or is cut off, is a finding that refuses.
+
+    Args:
+        findings: Where it goes.
+        listed: What has the file.
+        noun: What the file is, in the plural.
+        path: Of the file.
+        turns: Whether the loader turns images as their EXIF orientation says.
+        known: Whether a file of a format that Pillow does not know is a fault.
 
     Returns:
         The header; None if it cannot be told, which for images of very many pixels is no fault.
     """
     try:
-        with _any_size(), Image.open(path) as image:
+        with any_size(), Image.open(path) as image:
             tags = getattr(image, 'tag_v2', {})  # of TIFF, whose size Pillow gives as turned
             stored = (tags.get(256, image.width), tags.get(257, image.height))
             kind = image.format or ''
             orientation = image.getexif().get(0x0112, 1)
     except Image.DecompressionBombError:
         return None
-    except UNREADABLE as error:
-        said = 'it is no image' if isinstance(error, UnidentifiedImageError) else str(error)
-        _add_damage(findings, listed, noun, path, said)
+    except UnidentifiedImageError:
+        if known:
+            _add_damage(findings, listed, noun, path, why_unidentified(path))
         return None
-    if damage := is_damaged(path):
+    except UNREADABLE as error:
+        _add_damage(findings, listed, noun, path, str(error))
+        return None
+    if damage := is_damaged(path) or has_zeroed_pixels(path):
         _add_damage(findings, listed, noun, path, damage)
         return None
     loaded = stored
     if turns and orientation in TURNED:
         loaded = stored[::-1] if kind == 'JPEG' else _opencv_size(path) or stored
     return Header(kind, stored, loaded, orientation)
-
-
-def why_unreadable(path: str) -> str | None:
-    """Decodes an image strictly; says why that fails, or returns None if it does not.
-
-    OpenCV fills what a cut file lacks with grey, and says so in a warning of its C library at most.
-    """
-    try:
-        with _any_size(), Image.open(path) as image:
-            image.load()
-    except UnidentifiedImageError:
-        return 'it is no image'
-    except Image.DecompressionBombError:
-        return None
-    except UNREADABLE as error:
-        return getattr(error, 'strerror', None) or str(error)
-    return None
-
-
-def is_damaged(path: str) -> str | None:
-    """Says why a JPEG or PNG file that was decoded is not whole; None if it is, or cannot be told.
-
-    Only files without the proper end are decoded a second time.
-    """
-    return None if _is_whole(path) else why_unreadable(path)
 
 
 def turns_by_exif(pipeline: Any) -> bool:
@@ -258,15 +250,6 @@ def _add_damage(findings: Findings, listed: str, noun: str, path: str, why: str)
     )
 
 
-def _is_whole(path: str) -> bool:
-    """Whether a file ends as its format does; True for formats of which that cannot be told."""
-    with open(path, 'rb') as file:
-        start = file.read(8)
-        ending = next((end for opening, end in ENDINGS.items() if start.startswith(opening)), b'')
-        file.seek(-min(len(ending), file.seek(0, os.SEEK_END)), os.SEEK_END)
-        return file.read() == ending
-
-
 def _starts_with(path: str, opening: bytes) -> bool:
     with open(path, 'rb') as file:
         return file.read(len(opening)) == opening
@@ -278,14 +261,6 @@ def _opencv_size(path: str) -> tuple[int, int] | None:
 
     image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     return None if image is None else (image.shape[1], image.shape[0])
-
-
-@contextmanager
-def _any_size() -> Iterator[None]:
-    """Silences Pillow's warning of images of many pixels, which satellite images are."""
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-        yield
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -33,10 +33,10 @@ def absent(paths: Iterable[str]) -> list[str]:
 def contents(folder: str, limit: int = 3) -> str:
     """Says in words what a folder holds: the first few names, and how many there are beyond."""
     names = sorted(name for name in os.listdir(folder) if not name.startswith('.'))
-    return f'holds {some(names, limit)}' if names else 'is empty'
+    return f'holds {first_few(names, limit)}' if names else 'is empty'
 
 
-def some(items: Iterable[object], limit: int = 3) -> str:
+def first_few(items: Iterable[object], limit: int = 3) -> str:
     """Joins the first few items with commas, and says how many there are beyond."""
     listed = list(items)
     more = f' and {len(listed) - limit} more' if len(listed) > limit else ''

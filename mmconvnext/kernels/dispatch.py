@@ -15,17 +15,18 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from mmconvnext.errors import UserError
-from mmconvnext.kernels.cpu.autograd import cpu_block
-from mmconvnext.kernels.cpu.chunked_forward import forward, prepare
+from mmconvnext.kernels.cpu import chunked_forward
+from mmconvnext.kernels.cpu.operators import cpu_block
 from mmconvnext.kernels.tensors import BlockTensors
 from mmconvnext.kernels.triton.operators import triton_block
 
-Path = Literal['auto', 'reference', 'triton']
+KernelPath = Literal['auto', 'reference', 'triton']
 PATHS = ('auto', 'reference', 'triton')
 Memory = Literal['speed', 'balanced', 'min']
 MEMORY = ('speed', 'balanced', 'min')
 
-# What 'auto' takes on each kind of device. No GPU has measured the Triton kernels yet, so CUDA has the reference
+# What 'auto' takes on each kind of device. No GPU has measured the Triton kernels yet, so CUDA has the reference.
+# 'cpu' is the chunked path of kernels/cpu, which is not asked for by name
 AUTO = {'cpu': 'cpu', 'cuda': 'reference'}
 
 # What the Triton kernels were compiled for: A100 (8.0), H100 and H200 (9.0). Other GPUs have less shared memory, or
@@ -75,7 +76,7 @@ def check_environment() -> None:
 
 
 @contextmanager
-def use(path: Path, memory: Memory | None = None) -> Iterator[None]:
+def use(path: KernelPath, memory: Memory | None = None) -> Iterator[None]:
     """Sets how blocks are computed inside a ``with``, in this thread.
 
     The environment variables ``MMCONVNEXT_KERNELS`` and ``MMCONVNEXT_MEMORY`` set the same for a whole process. A
@@ -86,7 +87,7 @@ def use(path: Path, memory: Memory | None = None) -> Iterator[None]:
         path: ``auto``, the default, is the fastest path that is exact. ``reference`` is layer by layer. ``triton`` is
             the GPU kernels, and layer by layer where they cannot run; :func:`why_not_triton` gives the reason.
         memory: What training keeps of each block for its backward: ``speed``, ``balanced`` or ``min``, see
-            :func:`~mmconvnext.kernels.cpu.autograd.cpu_block` and
+            :func:`~mmconvnext.kernels.cpu.operators.cpu_block` and
             :func:`~mmconvnext.kernels.triton.operators.triton_block`. None leaves it as it is, at first ``balanced``.
 
     Raises:
@@ -165,8 +166,8 @@ def pack(t: BlockTensors) -> Callable[[Tensor], Tensor]:
 
     It takes and returns (B, C, H, W). There is no gradient, and no stochastic depth.
     """
-    prepared = prepare(t, PACKED_PIXELS, fuse_gelu=True, pack=True)
-    return lambda x: forward(x.contiguous(memory_format=torch.channels_last), prepared)[0]
+    prepared = chunked_forward.prepare(t, PACKED_PIXELS, fuse_gelu=True, pack=True)
+    return lambda x: chunked_forward.forward(x.contiguous(memory_format=torch.channels_last), prepared)[0]
 
 
 class HasTensors(Protocol):

@@ -6,7 +6,6 @@ of arXiv 2201.03545 gives the rates.
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from mmengine.logging import MMLogger
@@ -22,15 +21,6 @@ OPTIONS = ('decay_rate', 'decay_type', 'num_layers', 'custom_keys')
 
 # What wrappers insert into parameter names: torch.compile, FSDP, activation checkpointing, DDP
 WRAPPER_SEGMENTS = frozenset({'_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module', 'module'})
-
-
-@dataclass
-class _Group:
-    """Parameters that share a learning rate and a weight decay."""
-
-    lr_scale: float
-    weight_decay: float
-    params: list[nn.Parameter] = field(default_factory=list)
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
@@ -102,7 +92,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         layers = dict(self._layers(module))
         undecayed = set(_undecayed(module))
 
-        groups: dict[tuple[float, float], _Group] = {}
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}  # by (scale, weight decay)
         rows: dict[tuple[int, float], list[bool]] = {}  # (layer, scale) -> whether each tensor is decayed
         unused_keys = set(custom_keys)
         for name, param in module.named_parameters():
@@ -117,7 +107,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                     weight_decay *= custom_keys[key].get('decay_mult', 1.0)
                     unused_keys.discard(key)
                     break
-            groups.setdefault((scale, weight_decay), _Group(scale, weight_decay)).params.append(param)
+            groups.setdefault((scale, weight_decay), []).append(param)
             rows.setdefault((layer, scale), []).append(weight_decay > 0)
 
         if unused_keys:
@@ -127,8 +117,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             )
         self._report(rows)
         params.extend(
-            dict(params=g.params, lr=g.lr_scale * self.base_lr, weight_decay=g.weight_decay, lr_scale=g.lr_scale)
-            for g in groups.values()
+            dict(params=group, lr=scale * self.base_lr, weight_decay=weight_decay, lr_scale=scale)
+            for (scale, weight_decay), group in groups.items()
         )
 
     def _layers(self, model: nn.Module) -> Iterator[tuple[str, tuple[int, int]]]:

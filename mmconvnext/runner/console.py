@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stdout
 # How log messages start that have a hundred lines or more, or that are for the developers of OpenMMLab's packages. Only
 # the log file gets them
 LISTINGS = (
-    *('\n----', 'Config:\n', 'Hooks will be executed', 'Name of parameter'),
+    *('\n----', 'Config:\n', 'Hooks will be executed', 'Name of parameter', 'paramwise_options -- '),
     *('"FileClient" will be deprecated', '"HardDiskBackend" is the alias', 'Distributed training is not used'),
     'The prefix is not set in metric class',
 )
@@ -33,6 +33,7 @@ FOREIGN_WARNINGS = (
     ('Default ``avg_non_ignore`` is False', r'mmseg\.'),
     (r'.* instance named of .* has been created, the method `get_instance`', r'mmengine\.'),
     ('The draw is False', r'mmseg\.'),
+    ('Mean of empty slice', r'mmseg\.'),  # where nothing can be evaluated, which the rehearsal says
     (r'``build_\w+`` would be deprecated soon', r'mmseg\.'),
     ('`reduce_zero_label` will be deprecated', r'mmseg\.'),
     ('The shape of value will convert', r'mmengine\.structures'),

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from mmengine.runner import Runner
 
 from mmconvnext.runner.metrics_table import NO_METRICS
+from mmconvnext.runner.saving import written_whole
 
 
 def read_scalars(runner: Runner) -> tuple[list[dict], list[dict]]:
@@ -62,4 +63,5 @@ def draw_curves(train: list[dict], val: list[dict], path: Path) -> None:
         right.legend()
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    with written_whole(path) as part:
+        figure.savefig(part, dpi=120)

@@ -1,18 +1,23 @@
-"""Reading images and label maps in a data pipeline, so that a file that cannot be read is named in a sentence."""
+"""Reading images and label maps in a data pipeline, so that a file that is at fault is named in a sentence."""
 
 import copy
 import os
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import cv2
+import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.config import ConfigDict
 from mmengine.registry import TRANSFORMS
+from mmseg.datasets.transforms import LoadAnnotations
 
 from mmconvnext.config_tree import walk
 from mmconvnext.datasets.errors import DataError
-from mmconvnext.datasets.image_files import UNREADABLE, is_damaged, why_unreadable
-from mmconvnext.datasets.listing import is_remote
+from mmconvnext.datasets.image_damage import UNREADABLE, is_damaged, why_unreadable
+from mmconvnext.datasets.label_values import IGNORED, meaning
+from mmconvnext.datasets.listing import first_few, is_remote
+from mmconvnext.errors import OPENMMLAB
 
 READERS = {'LoadImageFromFile': 'img_path', 'LoadAnnotations': 'seg_map_path'}  # and what each reads of a sample
 # What mmcv's and MMSegmentation's readers raise for files that cannot be decoded
@@ -20,7 +25,7 @@ FAILURES = (cv2.error, AssertionError, AttributeError, *UNREADABLE)
 
 
 class FileError(DataError):
-    """A file that a data pipeline cannot read.
+    """A file that a data pipeline cannot read, or that holds what no class is.
 
     torch.utils.data makes the error of a worker process anew from the text of its traceback; what is left of that
     text is the message.
@@ -38,13 +43,19 @@ class NamedReader(BaseTransform):
         transform: Config of the transform that reads.
         key: Which entry of a sample is the path.
 
+    Attributes:
+        classes (int | None): How many classes label maps may hold; None does not check them.
+        ignored (frozenset[int]): What else they may hold when they are loaded.
+
     Raises:
-        FileError: If the file cannot be read.
+        FileError: If the file cannot be read, or if it is a label map that holds what is no class.
     """
 
     def __init__(self, transform: dict[str, Any], key: str) -> None:
         self.transform_of_file = TRANSFORMS.build(transform)
         self.key = key
+        self.classes: int | None = None
+        self.ignored = frozenset({IGNORED})
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
         """Reads the file of a sample; returns what the other transform does."""
@@ -58,7 +69,30 @@ class NamedReader(BaseTransform):
             raise FileError(damage, path=path) from error
         if read is not None and path is not None and os.path.isfile(path) and (cut := is_damaged(str(path))):
             raise FileError(_sentence(str(path), cut), path=path)
+        if self.classes is not None and read is not None and path is not None:
+            self._check_labels(str(path), read, self.classes)
         return read
+
+    def _check_labels(self, path: str, results: dict[str, Any], classes: int) -> None:
+        labels = results['gt_seg_map']
+        if int((labels + np.uint8(1)).max()) <= classes:  # 255 becomes 0; a hundredth of the time that reading takes
+            return
+        present, counts = np.unique(labels, return_counts=True)
+        first = int(bool(self.transform_of_file.reduce_zero_label))  # which is taken off when a map is loaded
+        unknown = {
+            label + first: count
+            for label, count in zip(present.tolist(), counts.tolist(), strict=True)
+            if label >= classes and label not in self.ignored
+        }
+        if unknown:
+            numbered = len(results.get('label_map') or ()) or classes  # of a fixed list some classes may be used
+            said = first_few((f'{label} ({count} pixels)' for label, count in unknown.items()), 10)
+            raise FileError(
+                f'{path} has labels that are no class: {said}. A pixel must be {meaning(first, numbered)}. Number its '
+                'labels so, or take it off the list; then go on with --resume.',
+                path=path,
+                labels=list(unknown),
+            )
 
     def _why(self, path: str, error: Exception) -> str | None:
         """Says why a file cannot be read; returns None if it is not to blame."""
@@ -84,6 +118,36 @@ def name_unreadable_files(dataloader: dict[str, Any]) -> dict[str, Any]:
             if isinstance(value, list | tuple) and key in ('pipeline', 'transforms'):
                 node[key] = _named(value)
     return named
+
+
+def check_labels(dataset: Any, ignored: frozenset[int]) -> None:
+    """Lets the readers of a dataset's label maps refuse labels that are no class.
+
+    Those of a pipeline with transforms of a user's own are left alone, as these may change the labels.
+
+    Args:
+        dataset: Whose pipelines have a :class:`NamedReader` around each reader, or a wrapper of such ones.
+        ignored: The labels, as loaded, that the model ignores.
+    """
+    for wrapped in [getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', ())]:
+        if wrapped is not None:
+            check_labels(wrapped, ignored)
+    classes = (getattr(dataset, 'metainfo', None) or {}).get('classes')
+    transforms = list(_flat(getattr(getattr(dataset, 'pipeline', None), 'transforms', ())))
+    if not classes or not all(type(one).__module__.split('.')[0] in (*OPENMMLAB, 'mmconvnext') for one in transforms):
+        return
+    for transform in transforms:
+        if isinstance(transform, NamedReader) and type(transform.transform_of_file) is LoadAnnotations:
+            transform.classes, transform.ignored = len(classes), ignored | {IGNORED}
+
+
+def _flat(transforms: Iterable[Any]) -> Iterator[Any]:
+    """Yields transforms and those within them, such as of test-time augmentation."""
+    for transform in filter(callable, transforms):  # Albu's are configs
+        yield transform
+        for name in ('transforms', 'subroutines'):
+            within = getattr(transform, name, ())
+            yield from _flat([within] if callable(within) else within)
 
 
 def _named(node: Any) -> Any:

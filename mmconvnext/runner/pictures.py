@@ -1,4 +1,4 @@
-"""Pictures with the ground truth on the left and the model's result on the right."""
+"""Pictures of results; of detectors and segmentors with the ground truth on the left."""
 
 import copy
 from pathlib import Path
@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from mmengine.structures import PixelData
 
 from mmconvnext.runner.result_files import result_names
+from mmconvnext.runner.saving import written_whole
 
 SCORE_THRESHOLD = 0.5  # of a detection that is drawn
 SIDE = 400  # pixels; in smaller pictures the visualizer's labels would cover the objects
@@ -27,7 +28,8 @@ def draw_result(visualizer: Any, data_sample: Any, path: Path) -> None:
     image = image.repeat(times, 0).repeat(times, 1)
     sample = _enlarged(data_sample.cpu(), times)
     options = {} if 'pred_sem_seg' in sample else {'pred_score_thr': SCORE_THRESHOLD}
-    visualizer.add_datasample(path.stem, image, sample, draw_gt=True, out_file=str(path), **options)
+    with written_whole(path) as part:
+        visualizer.add_datasample(path.stem, image, sample, draw_gt=True, out_file=str(part), **options)
 
 
 def _enlarged(data_sample: Any, times: int) -> Any:

@@ -62,10 +62,9 @@ class ProgressBarHook(Hook):
 
     def _open(self, name: str, total: int, initial: int = 0) -> None:
         if is_main_process():
-            interval = 0.5 if sys.stderr.isatty() else 60
-            self._bars[name] = tqdm(
-                desc=name, total=total, initial=initial, mininterval=interval, dynamic_ncols=True, leave=False
-            )
+            # A terminal shows one bar below the other, by codes that move the cursor and are noise in a file
+            where = dict(mininterval=0.5) if sys.stderr.isatty() else dict(mininterval=60, position=0)
+            self._bars[name] = tqdm(desc=name, total=total, initial=initial, dynamic_ncols=True, leave=False, **where)
 
     def _step(self, name: str) -> None:
         if name in self._bars:

@@ -1,9 +1,13 @@
 """MMEngine's runner with a readable terminal, whole checkpoints, and data that is tried before it is needed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from mmengine.config import ConfigDict
+from mmengine.dist import master_only
 from mmengine.evaluator import Evaluator
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch.utils.data import DataLoader
@@ -15,10 +19,20 @@ from mmconvnext.checkpoints.load import unwrap
 from mmconvnext.checkpoints.locate import locate
 from mmconvnext.checkpoints.read_file import read_file
 from mmconvnext.config.processes import on_first
+from mmconvnext.datasets.ignored_label import ignored_by_heads
+from mmconvnext.datasets.listing import first_few, is_remote
 from mmconvnext.errors import UserError, explain_refusals
+from mmconvnext.runner.class_names import (
+    classes_of_checkpoint,
+    classes_of_dataset,
+    compare,
+    compare_datasets,
+    order_of,
+)
 from mmconvnext.runner.console import LISTINGS, hide_pycocotools, only_to_file
-from mmconvnext.runner.loading import name_unreadable_files
+from mmconvnext.runner.loading import check_labels, name_unreadable_files
 from mmconvnext.runner.rehearsal import rehearse
+from mmconvnext.runner.saving import LateRemovalCheckpointHook, say_once_if_full, written_whole
 
 
 class LoggingEvaluator(Evaluator):
@@ -51,7 +65,29 @@ class QuietRunner(Runner):
         """Builds the logger and filters what it prints."""
         logger = super().build_logger(*args, **kwargs)
         only_to_file(logger, LISTINGS)
+        say_once_if_full(logger)
         return logger
+
+    def register_hook(self, hook: Hook | dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        """Registers a hook; in place of MMEngine's CheckpointHook one that keeps the last good checkpoint."""
+        if isinstance(hook, dict) and hook.get('type') in ('CheckpointHook', CheckpointHook):
+            hook = {**hook, 'type': LateRemovalCheckpointHook}
+        super().register_hook(hook, *args, **kwargs)
+
+    @master_only
+    def save_checkpoint(
+        self, out_dir: str, filename: str, file_client_args: dict | None = None, *args: Any, **kwargs: Any
+    ) -> None:
+        """Saves a checkpoint. A local one has its name when it is whole.
+
+        Raises:
+            UserError: If the operating system refuses to write it. Checkpoints from before stay as they are.
+        """
+        if file_client_args or is_remote(out_dir, kwargs.get('backend_args')):
+            super().save_checkpoint(out_dir, filename, file_client_args, *args, **kwargs)
+            return
+        with written_whole(Path(out_dir, filename), 'Checkpoints from before are whole; go on with --resume.') as part:
+            super().save_checkpoint(out_dir, part.name, None, *args, **kwargs)
 
     def build_evaluator(self, evaluator: Any) -> Evaluator:
         """Builds an evaluator; of MMEngine's own kind, one that logs what pycocotools prints."""
@@ -90,7 +126,10 @@ class QuietRunner(Runner):
         self._train_loop = loops.get('train', self._train_loop)
         self._val_loop = loops.get('val', self._val_loop)
         self._test_loop = loops.get('test', self._test_loop)
-        on_first(lambda: _rehearse(loops))
+        ignored = ignored_by_heads(self.cfg.get('model') or ConfigDict())
+        for loop in loops.values():
+            check_labels(loop.dataloader.dataset, ignored)
+        on_first(lambda: _try_data(loops))
 
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Loads a detector or segmentor whose backbone may have the names of any dialect.
@@ -98,24 +137,55 @@ class QuietRunner(Runner):
         MMEngine's own options are without effect: files are read on the CPU, and only safely.
 
         Raises:
-            CheckpointError: If it cannot be read or does not fit; the model is as it was then.
+            CheckpointError: If it cannot be read, does not fit, or numbers the classes of a test or a resumed training
+                otherwise; the model is as it was then.
         """
         content = read_file(locate(filename))
         model = unwrap(self.model)
         taken = tensors_in(content, filename)
-        fit = fit_detector(model, taken.tensors, filename, strict=self.strict)
-        fit.notes += taken.notes
-        if self._resume:
-            _check_training_state(content, filename)
         # MMEngine runs the text of the config in meta as Python code, which may be anybody's
         meta = content.get('meta') if isinstance(content, Mapping) else None
         meta = {name: value for name, value in meta.items() if name != 'config'} if isinstance(meta, Mapping) else {}
+        there, here = classes_of_checkpoint(meta), self._classes()
+        try:
+            fit = fit_detector(model, taken.tensors, filename, strict=self.strict)
+        except CheckpointError as error:
+            if there is None or here is None or len(there) == len(here):
+                raise
+            counts = f'It has {len(there)} classes, {first_few(there)}; the data has {len(here)}, {first_few(here)}.'
+            raise CheckpointError(f'{error} {counts}', **error.facts, classes=there) from error
+        fit.notes += taken.notes
+        if self._resume:
+            _check_training_state(content, filename)
+        if there and here:
+            self._compare_classes(there, here, filename)
         content = {**(content if isinstance(content, Mapping) else {}), 'meta': meta, 'state_dict': fit.state}
         self.call_hook('after_load_checkpoint', checkpoint=content)  # averaged weights may take the place of these
         model.load_state_dict(content['state_dict'], strict=False)
         self._has_loaded = True
         self.logger.info(fit.report(filename))
         return content
+
+    def _classes(self) -> tuple[str, ...] | None:
+        """The class names of the data that this run trains or tests on; None before it is built."""
+        loops = [loop for loop in (self._train_loop, self._test_loop) if isinstance(loop, BaseLoop)]
+        return classes_of_dataset(loops[0].dataloader.dataset) if loops else None
+
+    def _compare_classes(self, there: Sequence[str], here: Sequence[str], source: str) -> None:
+        """Compares the classes that a checkpoint was trained with to those of this run's data."""
+        difference = compare(there, here)
+        fine_tunes = isinstance(self._train_loop, BaseLoop) and not self._resume
+        if difference.moved and not fine_tunes:
+            raise CheckpointError(
+                f'{source} was trained with another order of the classes: {difference}. Its results would be given '
+                f'wrong names. Set metainfo of the dataset to what the checkpoint has, {order_of(there)}.',
+                moved=difference.moved,
+                classes=there,
+            )
+        # Heads of another number of classes start afresh, which the report of the loaded tensors says
+        if (difference.moved or difference.renamed) and len(there) == len(here):
+            meaning = 'the heads start from what they learnt of those' if fine_tunes else 'results bear the new names'
+            self.logger.warning(f'{source} was trained with other classes: {difference}; {meaning}')
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         """Goes on with the training that wrote a checkpoint.
@@ -139,7 +209,11 @@ class QuietRunner(Runner):
             )
 
 
-def _rehearse(loops: Mapping[str, BaseLoop]) -> None:
+def _try_data(loops: Mapping[str, BaseLoop]) -> None:
+    findings = compare_datasets({f'{kind}_dataloader.dataset': loop.dataloader.dataset for kind, loop in loops.items()})
+    if table := findings.table():
+        print(f'the data:\n{table}', flush=True)
+    findings.refuse()
     for kind, loop in loops.items():
         findings = rehearse(f'{kind}_dataloader', loop.dataloader, getattr(loop, 'evaluator', None))
         if table := findings.table():

@@ -9,6 +9,7 @@ import copy
 import logging
 import random
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -178,14 +179,27 @@ def _score(
     start = time.monotonic()
     with (
         _silence(),
+        warnings.catch_warnings(),
         explain_refusals(f'{name}: the evaluator refuses the truth of its own images', cv2.error, IndexError),
     ):
+        warnings.filterwarnings('ignore', 'Mean of empty slice', RuntimeWarning)
         metric.process(None, predicted)
         scores = metric.compute_metrics(metric.results)
     seconds = (time.monotonic() - start) / len(predicted) * images
     means = [key for key in scores if key in ('bbox_mAP', 'segm_mAP', 'mIoU', 'mDice', 'mFscore')]
+    if any(np.isnan(scores[key]) for key in means):  # MMSegmentation's
+        everything = len(predicted) == images
+        findings.add(
+            'nothing-to-evaluate',
+            Severity.REFUSES if everything else Severity.CHANGES,
+            name,
+            f'has no pixel of a class in {"its" if everything else "a sample of"} {len(predicted)} images, so that '
+            'there is nothing to evaluate',
+            'Compare what its label maps hold: a class number for each pixel, and 255 for those that are ignored.',
+            count=0,
+        )
     for key in means:
-        # COCO gives -1, and MMSegmentation NaN, where there is nothing to find
+        # COCO gives -1 where there is nothing to find
         if 0 <= scores[key] < perfect:
             findings.add(
                 f'truth-scores-{key}',

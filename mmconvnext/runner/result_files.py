@@ -13,6 +13,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from PIL import Image
 
+from mmconvnext.runner.saving import written_whole
+
 
 class ResultNames:
     """A name for the result of each image, without a suffix, as unique as the image's path.
@@ -68,7 +70,8 @@ class LabelMapsHook(Hook):
                 labels = labels + 1  # 0 is no class in the dataset's maps
             path = self.folder / f'{self.names.of(data_sample.img_path)}.png'
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(labels.astype(np.uint8 if labels.max() < 256 else np.uint16)).save(path)
+            with written_whole(path) as part:
+                Image.fromarray(labels.astype(np.uint8 if labels.max() < 256 else np.uint16)).save(part)
 
 
 @HOOKS.register_module()

@@ -5,8 +5,10 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.registry import OPTIMIZERS
+from mmengine.runner import EpochBasedTrainLoop
 
 from mmconvnext.config import processes
+from mmconvnext.config.keywords import name_unknown_keywords
 from mmconvnext.config.prepare import Prepared
 from mmconvnext.config.resume import checkpoints_in
 from mmconvnext.config_tree import look_up
@@ -16,6 +18,7 @@ from mmconvnext.runner.console import DETAILS, only_to_file
 from mmconvnext.runner.metrics_table import metrics_table
 from mmconvnext.runner.pictures import draw_results
 from mmconvnext.runner.quiet_runner import QuietRunner
+from mmconvnext.runner.warmup import unfinished_warmups
 
 PICTURES = 6  # drawn after a training
 
@@ -28,7 +31,10 @@ def build_runner(run: Prepared) -> QuietRunner:
     """
     _check_seed(run.cfg)
     processes.join(run.cfg)
-    with explain_refusals('the config cannot be built: the model, or the hooks and log around it'):
+    with (
+        name_unknown_keywords(run.cfg),
+        explain_refusals('the config cannot be built: the model, or the hooks and log around it'),
+    ):
         runner = QuietRunner.from_cfg(run.cfg)
         for hook in run.hooks:
             runner.register_hook(hook)
@@ -50,9 +56,14 @@ def build_trainer(run: Prepared) -> QuietRunner:
     kind = look_up(run.cfg, ('optim_wrapper', 'optimizer', 'type'))
     if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
         raise UserError(f'optim_wrapper.optimizer.type is {kind!r}, and no optimizer of that name is known.')
-    with explain_refusals('the config cannot be built: the optimizer'):
-        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    runner.prepare_loops('train', 'val')
+    with name_unknown_keywords(run.cfg):
+        with explain_refusals('the config cannot be built: the optimizer'):
+            runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+        runner.prepare_loops('train', 'val')
+    by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+    epochs = runner.max_epochs if by_epoch else None
+    for sentence in unfinished_warmups(run.cfg.get('param_scheduler'), steps=runner.max_iters, epochs=epochs):
+        runner.logger.warning(sentence)
     return runner
 
 
@@ -63,7 +74,8 @@ def build_tester(run: Prepared) -> QuietRunner:
         UserError: As :func:`build_runner`, or if the data or the evaluator refuse a sample.
     """
     runner = build_runner(run)
-    runner.prepare_loops('test')
+    with name_unknown_keywords(run.cfg):
+        runner.prepare_loops('test')
     return runner
 
 
@@ -88,10 +100,11 @@ def train(runner: QuietRunner) -> dict[str, float]:
         folder = Path(runner.work_dir)
         pictures = draw_results(runner, folder / 'pictures', PICTURES)
         curves.draw_curves(train_records, val_records, folder / 'curves.png')
+        legend = getattr(runner.visualizer, 'legend', 'ground truth left, result right')
         _print_results(
             metrics,
             curves=folder / 'curves.png',
-            pictures=f'{pictures[0].parent}/ ({len(pictures)}: ground truth left, result right)' if pictures else None,
+            pictures=f'{pictures[0].parent}/ ({len(pictures)}: {legend})' if pictures else None,
             weights=next(iter(checkpoints_in(folder)), None),
         )
     processes.leave(runner)

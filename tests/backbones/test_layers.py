@@ -43,7 +43,7 @@ def test_large_half_inputs_at_1024_do_not_overflow(dtype):
     x[..., 1] = -1000
     grn = GRN(2).to(dtype)
     torch.nn.init.constant_(grn.gamma, 0.5)
-    # Shares of the mean energy 1500: 4/3 and 2/3
+    # The norms over their mean, 1500: 4/3 and 2/3
     expected = torch.tensor([2000 * (1 + 0.5 * 4 / 3), -1000 * (1 + 0.5 * 2 / 3)])
     torch.testing.assert_close(grn(x)[0, 7, 9].float(), expected, rtol=1e-2, atol=0)
 

@@ -3,8 +3,11 @@
 import hashlib
 import pickle
 import re
+import tarfile
+import tempfile
 import warnings
 import zipfile
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -44,6 +47,15 @@ def flip(good):
     return good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :]
 
 
+def archive(kind):
+    """An archive of a checkpoint, as browsers and cloud drives make them."""
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save({}, f'{folder}/model.pth')
+        with kind(f'{folder}/x', 'w') as file:
+            getattr(file, 'add', getattr(file, 'write', None))(f'{folder}/model.pth', 'model.pth')
+        return Path(f'{folder}/x').read_bytes()
+
+
 PICKLE = pickle.dumps({'model': {'stem.conv1.weight': [1.0]}, '__author__': 'x'})
 OTHER_FILES = {
     'error page': (b'\n<!DOCTYPE html><html>404</html>', 'a web page'),
@@ -52,7 +64,9 @@ OTHER_FILES = {
     'pointer of Git LFS': (b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a', 'a Git LFS pointer'),
     'pickle of Detectron2': (PICKLE, 'a plain pickle'),
     'text': (b'convnext_tiny.pth\n', 'of an unknown format'),
-    'gzip': (b'\x1f\x8b\x08\x00', 'of an unknown format'),
+    'gzip': (b'\x1f\x8b\x08\x00', 'a gzip archive'),
+    'tar': (archive(tarfile.open), 'a tar archive'),
+    'zip': (archive(zipfile.ZipFile), 'a zip archive'),
     'noise': (hashlib.sha512(b'noise').digest() * 9, 'of an unknown format'),
     'first bytes of a zip file': (b'PK\x03', 'of an unknown format'),
 }
@@ -189,7 +203,7 @@ class TestFiles:
         path = tmp_path / 'file.pth'
         with zipfile.ZipFile(path, 'w') as archive:
             archive.writestr('notes.txt', 'hello')
-        refused(backbone, path, file=path, damaged=True)
+        refused(backbone, path, file=path, found='a zip archive')
 
     def test_torchscript(self, backbone, tmp_path):
         path = tmp_path / 'file.pth'

@@ -193,6 +193,15 @@ def test_backbone_of_mmpretrain(detector, state, save):
     assert 'source MMPretrain V1' in report
 
 
+@pytest.mark.parametrize('strict', [True, False])
+def test_what_the_backbone_leaves_out_is_said(detector, state, save, strict):
+    """Tensors under the backbone's name that its model does not have were dropped without a word."""
+    others = {'backbone.mask_token': torch.ones(1), 'backbone.norm.weight': torch.ones(32)}
+    report = load_detector(detector, save(state | others), strict=strict)
+    assert filled(detector, state)
+    assert all(name in report for name in others)
+
+
 def test_files_without_counts_of_batches(save):
     model = build('segmentation/upernet_convnext_t_160k.py', narrow=True, arch=TOY)
     state = {n: torch.randn_like(t) for n, t in model.state_dict().items() if not n.endswith('num_batches_tracked')}
@@ -281,3 +290,13 @@ def test_conversion_keeps_a_detector_whole(detector, state):
     backbone = convert(old, 'official')
     assert all(name.split('.')[0].rstrip('0123') in ('downsample_layers', 'stages', 'norm') for name in backbone.state)
     assert len(backbone.left_out) == len([name for name in state if not name.startswith('backbone.')])
+
+
+def test_segmentor_for_a_detector_is_named(detector, state, save):
+    """The message was a list of tensors."""
+    backbone = {name: tensor for name, tensor in state.items() if name.startswith('backbone.')}
+    path = save({'state_dict': backbone | {'decode_head.conv_seg.bias': torch.zeros(3)}})
+    with pytest.raises(CheckpointError, match='--pretrained') as error:
+        load_detector(detector, path)
+    assert (error.value.facts['kind'], error.value.facts['wanted']) == ('a segmentor', 'a detector')
+    load_detector(detector, path, strict=False)  # a start for heads of another kind

@@ -80,3 +80,11 @@ def test_malformed_setting_is_a_sentence(parser, setting, words, capsys):
         parser.parse_args(['a.py', '--cfg-options', setting])
     assert ended.value.code == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('setting', ['a..b=3', '.a=3', 'a.=3'])
+def test_setting_with_an_empty_name(parser, setting, capsys):
+    """It made a key of that name, which nothing read."""
+    with pytest.raises(SystemExit):
+        parser.parse_args(['a.py', '--cfg-options', setting])
+    assert setting in capsys.readouterr().err

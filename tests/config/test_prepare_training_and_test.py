@@ -1,5 +1,6 @@
 """What prepare.py adds to a config for training and for testing."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -226,3 +227,33 @@ def test_tta_wraps_a_segmentor_and_is_refused_for_a_detector(make, checkpoint):
         assert cfg.test_dataloader.dataset.pipeline[-1].type == 'TestTimeAug'
     with pytest.raises(UserError):
         prepare_test(make(), checkpoint, tta=True)
+
+
+def test_what_the_mini_data_has_by_design_is_not_said(make, capsys, tmp_path):
+    """Its crowds looked like a fault on the first screen that a newcomer sees."""
+    prepare_training(make())
+    assert capsys.readouterr().out == ''
+    path = tmp_path / 'data/mini/coco/annotations/instances_train2017.json'
+    content = json.loads(path.read_text())
+    content['annotations'][0]['bbox'] = [-500, -500, 5, 5]
+    path.write_text(json.dumps(content))
+    prepare_training(make())
+    said = capsys.readouterr().out
+    assert 'crowds' in said
+    assert path.name in said
+
+
+def test_checkpoint_that_is_noted_but_gone_is_said(make, tmp_path, capsys):
+    """Training started from the beginning as if there had been none."""
+    work = tmp_path / 'work'
+    work.mkdir()
+    (work / 'last_checkpoint').write_text('/gone/epoch_9.pth')
+    prepare_training(make(), resume='auto')
+    assert '/gone/epoch_9.pth' in capsys.readouterr().out
+    torch.save({'state_dict': {}}, work / 'epoch_8.pth')
+    run = make()
+    prepare_training(run, resume='auto')
+    printed = capsys.readouterr().out
+    assert '/gone/epoch_9.pth' in printed
+    assert 'epoch_8.pth' in printed
+    assert run.cfg.load_from == str(work / 'epoch_8.pth')

@@ -1,4 +1,3 @@
-import inspect
 from pathlib import Path
 
 import pytest
@@ -8,10 +7,11 @@ from mmengine.registry import MODELS, init_default_scope
 from mmconvnext.config import reading
 from mmconvnext.config.backbone import find_backbone
 from mmconvnext.config.data_root import set_data_root
-from mmconvnext.config.options import DICTIONARIES, TOP_LEVEL, Options, misspelt
+from mmconvnext.config.options import DICTIONARIES, Options
 from mmconvnext.config.prepare import load_config
 from mmconvnext.config.pretrained import set_pretrained
-from mmconvnext.config.reading import is_segmentation, read_config
+from mmconvnext.config.reading import is_segmentation
+from mmconvnext.config_tree import walk
 from mmconvnext.errors import UserError
 
 
@@ -49,6 +49,23 @@ def test_config_is_found_by_its_name_in_the_package(root, monkeypatch, tmp_path)
     monkeypatch.chdir(tmp_path)
     cfg = load_config('mmconvnext::segmentation/upernet_convnext_t_160k.py')
     assert cfg.model.decode_head.type == 'UPerHead'
+
+
+def test_base_is_found_by_its_name_in_the_package(root, monkeypatch, tmp_path):
+    """MMEngine knows OpenMMLab's packages only."""
+    monkeypatch.setattr(reading, 'INSTALLED', root / 'configs')
+    path = tmp_path / 'own.py'
+    base = 'mmconvnext::detection/mask_rcnn_convnext_t_3x.py'
+    path.write_text(f'_base_ = {base!r}\ntrain_dataloader = dict(batch_size=7)\nneck = _base_.model.neck\n')
+    cfg = load_config(path, {'model.backbone.arch': 'atto'})
+    assert cfg.train_dataloader.batch_size == 7
+    assert cfg.train_dataloader.dataset.type == 'CocoDataset'
+    assert cfg.model.neck.in_channels == [40, 80, 160, 320]
+    assert not any('_scope_' in node for node in walk([cfg.neck, cfg.model]))
+    path.write_text("_base_ = 'mmconvnext::detection/none.py'")
+    with pytest.raises(UserError, match=r'detection/none\.py'):
+        load_config(path)
+    assert Config._get_cfg_path('a.py', '/x/b.py') == ('/x/a.py', None)
 
 
 @pytest.mark.parametrize(
@@ -214,20 +231,6 @@ def test_interval_that_is_not_a_positive_number(detector, key, value):
     assert error.value.facts == dict(key=key)
 
 
-def test_an_option_that_the_config_does_not_have_is_noted(detector):
-    cfg = read_config(detector)
-    assert Options({'optimizer.lr': 0.01, 'model.backbone.with_cp': True}, cfg).unknown(cfg) == ['optimizer']
-
-
-def test_a_misspelt_name_of_a_config_is_noted(detector, root):
-    cfg = read_config(detector)
-    cfg.modle = dict(backbone=dict(drop_path_rate=0))
-    cfg.my_own_variable = 3
-    assert misspelt(cfg) == {'modle': 'model'}
-    for path in sorted((root / 'configs').glob('*/*_3x.py')):
-        assert misspelt(read_config(path)) == {}
-
-
 def test_config_that_is_a_folder(tmp_path):
     """The message asked whether the same name was meant."""
     (tmp_path / 'own.py').mkdir()
@@ -246,7 +249,27 @@ def test_broken_yaml_and_json(tmp_path, name, text):
     assert error.value.facts == dict(config=str(path))
 
 
-def test_every_setting_of_mmengines_runner_is_known():
-    from mmengine.runner import Runner
+def test_checkpoint_in_the_place_of_the_config(tmp_path):
+    for name, second in (('epoch_1.pth', True), ('notes.txt', False)):
+        (tmp_path / name).write_bytes(b'PK\x03\x04')
+        with pytest.raises(UserError) as error:
+            load_config(tmp_path / name)
+        assert error.value.facts == dict(config=str(tmp_path / name))
+        assert ('second' in str(error.value)) == second
 
-    assert set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} <= set(TOP_LEVEL)
+
+@pytest.mark.parametrize(('text', 'yolo'), [('train: images\nnames: [cat]\n', True), ('lr: 1\n', False)])
+def test_list_of_yolo_data_in_the_place_of_the_config(tmp_path, text, yolo):
+    (tmp_path / 'data.yaml').write_text(text)
+    with pytest.raises(UserError) as error:
+        load_config(tmp_path / 'data.yaml')
+    assert ('YOLO' in str(error.value)) == yolo
+
+
+@pytest.mark.parametrize('name', ['data.yaml', 'data.zip'])
+def test_data_root_that_is_a_file(detector, tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(UserError) as error:
+        set_data_root(load_config(detector), tmp_path / name)
+    assert error.value.facts == dict(path=tmp_path / name)
+    assert ('YOLO' in str(error.value)) == name.endswith('.yaml')

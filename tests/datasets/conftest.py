@@ -5,11 +5,14 @@ import json
 import numpy as np
 import pytest
 from mmengine.config import Config
+from mmengine.registry import DATASETS
 from PIL import Image
 
 from mmconvnext.config.data_root import set_data_root
 from mmconvnext.datasets.checks import check_data
 from mmconvnext.datasets.errors import DataError
+from mmconvnext.datasets.findings import Findings
+from mmconvnext.datasets.label_maps import check_label_maps
 
 CLASSES = ('cat', 'traffic light')
 HEIGHT, WIDTH = 64, 96
@@ -50,7 +53,7 @@ def own_masks(tmp_path):
         for i in range(2):
             labels = np.zeros((HEIGHT, WIDTH), np.uint8)
             labels[10:40, 20:70] = 1
-            Image.new('RGB', (WIDTH, HEIGHT), (40 * i, 90, 120)).save(tmp_path / f'images/{split}/{i}.png')
+            Image.new('RGB', (WIDTH, HEIGHT), (40 * i, 90, 9 * len(split))).save(tmp_path / f'images/{split}/{i}.png')
             Image.fromarray(labels).save(tmp_path / f'annotations/{split}/{i}.png')
     return tmp_path
 
@@ -118,5 +121,41 @@ def refused(check):
         (finding,) = error.value.facts['findings']
         assert finding.kind == kind, finding
         return finding
+
+    return run
+
+
+@pytest.fixture
+def repaint(own_masks):
+    """Replaces the second training label map."""
+
+    def run(labels, mode=None):
+        Image.fromarray(labels).convert(mode).save(own_masks / 'annotations/training/1.png')
+
+    return run
+
+
+@pytest.fixture
+def repaint_all(own_masks):
+    """Changes every training label map by a function of its labels."""
+
+    def run(change):
+        for path in (own_masks / 'annotations/training').iterdir():
+            Image.fromarray(change(np.asarray(Image.open(path)))).save(path)
+
+    return run
+
+
+@pytest.fixture
+def found(own_segmentation):
+    """Gathers the findings of the training split, by kind."""
+
+    def run(*, eight_bits=True, **options):
+        node = own_segmentation.train_dataloader.dataset
+        with DATASETS.switch_scope_and_registry('mmseg') as registry:
+            dataset = registry.build(node.to_dict() | dict(lazy_init=True, pipeline=[]) | options)
+        findings = Findings()
+        check_label_maps(findings, dataset, 'train', None, eight_bits=eight_bits)
+        return {finding.kind: finding for finding in findings}
 
     return run

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -6,6 +7,7 @@ from mmengine.config import Config
 from mmconvnext.config.data_root import set_data_root
 from mmconvnext.datasets.checks import check_data
 from mmconvnext.datasets.errors import DataError
+from mmconvnext.datasets.findings import Severity
 
 LOADERS = ('train_dataloader', 'val_dataloader')
 
@@ -86,7 +88,7 @@ def test_remote_images_of_local_annotations(own_coco, own_detection, check, comp
 def test_other_formats_are_not_judged(own_coco, own_detection, check):
     dataset = own_detection.train_dataloader.dataset
     dataset.update(type='XMLDataset', ann_file='train.txt', data_prefix=dict(sub_data_root=''))
-    (own_coco / 'train.txt').write_text('0001\n')
+    (own_coco / 'train.txt').write_text('')
     check(own_detection)
 
 
@@ -130,3 +132,59 @@ def test_mini_data_is_sound(root, tmp_path, monkeypatch, check):
     monkeypatch.setattr('mmconvnext.config.mini_recipe.VAL_IMAGES', 14)
     for name in ('detection/cascade_convnext_t_3x', 'segmentation/upernet_convnext_t_160k'):
         check(prepare(str(root / f'configs/{name}.py'), use_mini=True).cfg)
+
+
+def test_images_that_are_trained_and_evaluated(own_segmentation, check):
+    assert not len(check(own_segmentation).findings)
+    own_segmentation.val_dataloader.dataset.data_prefix = own_segmentation.train_dataloader.dataset.data_prefix
+    (finding,) = check(own_segmentation).findings
+    assert (finding.kind, finding.count, finding.total) == ('images-trained-and-evaluated', 2, 2)
+
+
+def test_validation_on_training_images(own_detection, own_coco, check):
+    own_detection.val_dataloader.dataset.update(
+        ann_file='annotations/instances_train2017.json', data_prefix=dict(img='train2017/')
+    )
+    own_detection.val_evaluator.ann_file = str(own_coco / 'annotations/instances_train2017.json')
+    (finding,) = check(own_detection).findings
+    assert (finding.kind, finding.severity) == ('images-trained-and-evaluated', Severity.CHANGES)
+    assert (finding.file, finding.count, finding.total) == ('val_dataloader.dataset', 2, 2)
+
+
+def test_thousands_of_classes_are_not_printed(own_coco, own_detection, complaint):
+    path = own_coco / 'annotations/instances_train2017.json'
+    content = json.loads(path.read_text())
+    content['categories'] = [dict(id=i, name=f'kind {i}') for i in range(5000)]
+    path.write_text(json.dumps(content))
+    message = complaint(own_detection, "metainfo = dict(classes='classes.txt')", 'kind 0, kind 1', '5000')
+    assert len(message) < 5000
+
+
+@pytest.fixture
+def own_voc(own_detection, own_coco):
+    """A config for two images in Pascal VOC's layout."""
+    for folder in ('JPEGImages', 'Annotations'):
+        (own_coco / folder).mkdir()
+    for name in ('0001', '0002'):
+        (own_coco / f'JPEGImages/{name}.jpg').touch()
+        (own_coco / f'Annotations/{name}.xml').write_text('<annotation/>')
+    (own_coco / 'train.txt').write_text('0001\n0002\n')
+    own_detection.train_dataloader.dataset.update(
+        type='XMLDataset', ann_file='train.txt', data_prefix=dict(sub_data_root='')
+    )
+    return own_detection
+
+
+def test_list_of_voc(own_voc, own_coco, check, refused):
+    check(own_voc)
+    (own_coco / 'Annotations/0002.xml').unlink()
+    assert refused(own_voc, 'xml-list-xml').examples == [str(own_coco / 'Annotations/0002.xml')]
+    own_voc.train_dataloader.dataset.ann_file = 'annotations/instances_train2017.json'
+    finding = refused(own_voc, 'xml-list')
+    assert len(str(finding)) < 1000
+    assert finding.file == str(own_coco / 'annotations/instances_train2017.json')
+
+
+def test_layout_of_other_formats_is_not_said_to_be_that_of_coco(own_voc, own_coco, complaint):
+    (own_coco / 'train.txt').unlink()
+    assert 'train2017/*.jpg' not in complaint(own_voc, own_coco / 'train.txt')

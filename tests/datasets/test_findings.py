@@ -40,3 +40,19 @@ def test_nothing_refuses_where_everything_can_run():
     findings.refuse()
     findings.add('crowd', Severity.CHANGES, 'a.json', 'annotations are crowds')
     findings.refuse()
+
+
+def test_what_several_files_have_is_explained_once():
+    findings = Findings()
+    for file in ('a.json', 'b.json', 'c.json'):
+        for severity in (Severity.CHANGES, Severity.REFUSES):
+            what, remedy = f'records are {severity.name}', 'Mend them.'
+            findings.add(severity.name, severity, file, what, remedy, example=f'[0] of {file}')
+        findings.add('other', Severity.CHANGES, file, f'has {file}', 'Take it away.', count=0)
+    with pytest.raises(DataError) as error:
+        findings.refuse()
+    for message, name in ((str(error.value), 'REFUSES'), (findings.table(), 'CHANGES')):
+        assert message.count(f'records are {name}') == message.count('Mend them.') == 1
+        assert all(f'[0] of {file}' in message for file in ('a.json', 'b.json', 'c.json'))
+    assert findings.table().count('Take it away.') == 1
+    assert all(f'has {file}' in findings.table() for file in ('a.json', 'b.json', 'c.json'))

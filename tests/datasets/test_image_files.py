@@ -5,7 +5,7 @@ from mmengine.config import ConfigDict
 from PIL import Image
 
 from mmconvnext.datasets.findings import Findings, Severity
-from mmconvnext.datasets.image_files import check_image_files, is_damaged, turns_by_exif
+from mmconvnext.datasets.image_files import check_image_files, turns_by_exif
 
 SIZE = (96, 64)  # width, height
 
@@ -100,8 +100,27 @@ def test_turned_by_180_degrees_cannot_be_told_from_the_size(path):
 
 def test_bytes_after_the_end_of_a_jpeg_are_no_damage(path):
     path.write_bytes(path.read_bytes() + b'\0' * 512)  # as cameras append
-    assert is_damaged(str(path)) is None
     assert found(path) == {}
+
+
+def test_a_part_that_was_overwritten_with_zeros(path):
+    content = bytearray(path.read_bytes())
+    content[2000:2512] = bytes(512)
+    path.write_bytes(content)
+    assert found(path)['images-damaged'].severity is Severity.REFUSES
+
+
+def test_pixels_that_the_loader_changes(path):
+    path = path.with_suffix('.tif')
+    Image.fromarray(np.full((64, 96), 0.5, np.float32)).save(path)
+    assert set(found(path)) == {'images-32-bits'}
+    assert found(path, eight_bits=False) == {}
+
+
+def test_files_that_pillow_does_not_know_are_left_to_other_loaders(path):
+    path.write_bytes(b'II*\0' + bytes(100))
+    assert 'five channels' in found(path)['images-damaged'].examples[0]
+    assert found(path, eight_bits=False) == {}
 
 
 def test_images_of_very_many_pixels_are_no_fault(path, monkeypatch):

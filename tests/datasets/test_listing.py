@@ -1,4 +1,4 @@
-from mmconvnext.datasets.listing import absent, is_remote, some
+from mmconvnext.datasets.listing import absent, first_few, is_remote
 
 
 def test_absent_keeps_the_order(tmp_path, monkeypatch):
@@ -18,5 +18,5 @@ def test_remote():
 
 
 def test_some():
-    assert some('abc') == 'a, b, c'
-    assert some('abcde', 2) == 'a, b and 3 more'
+    assert first_few('abc') == 'a, b, c'
+    assert first_few('abcde', 2) == 'a, b and 3 more'

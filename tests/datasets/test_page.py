@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 from mmconvnext.config.prepare import prepare, prepare_training
+from mmconvnext.datasets.num_classes import check_num_classes
 
 
 @pytest.fixture
@@ -89,3 +90,12 @@ def test_boxes_only(root, own_config, own_coco, tmp_path, monkeypatch):
     cfg = run.cfg
     assert cfg.model.roi_head.mask_head is None
     assert 'masks' not in built(cfg, 'train_dataloader')[0]['data_samples'].gt_instances
+
+
+def test_one_output_for_one_class(root, page, tmp_path):
+    (block,) = re.findall(r'```python\n(single = .*?)```', page, flags=re.DOTALL)
+    path = tmp_path / 'single.py'
+    path.write_text(f'_base_ = {str(root / "configs/segmentation/upernet_convnext_t_160k.py")!r}\n{block}')
+    model = Config.fromfile(path).model
+    check_num_classes(model, ('background', 'road'), 'the_dataset')  # which needs a sigmoid
+    assert {head.out_channels for head in (model.decode_head, model.auxiliary_head)} == {1}

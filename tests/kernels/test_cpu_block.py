@@ -9,7 +9,7 @@ from torch._dynamo.backends.common import aot_autograd
 from mmconvnext import kernels
 from mmconvnext.backbones.convnext import Block
 from mmconvnext.kernels import dispatch
-from mmconvnext.kernels.cpu import autograd
+from mmconvnext.kernels.cpu import operators
 from mmconvnext.kernels.tensors import BlockTensors
 
 VERSIONS = {'v1': (1.0, False), 'v1 without layer scale': (0.0, False), 'v2': (0.0, True)}
@@ -66,11 +66,11 @@ def test_operators_pass_opcheck(block: Block) -> None:
     tensors = block.kernel_tensors()
     x = torch.randn(2, 3, 2, 24, requires_grad=True)
     scales = torch.tensor([2.0, 0.0])
-    torch.library.opcheck(autograd.cpu_block_operator, (x, *tensors, scales, True))
+    torch.library.opcheck(operators.cpu_block_operator, (x, *tensors, scales, True))
     with torch.no_grad():
-        out, y = autograd.cpu_block_operator(x, *tensors, scales, True)
+        out, y = operators.cpu_block_operator(x, *tensors, scales, True)
     plain = [None if t is None else t.detach() for t in tensors]
-    torch.library.opcheck(autograd.cpu_block_backward_operator, (out, x.detach(), y, *plain, scales))
+    torch.library.opcheck(operators.cpu_block_backward_operator, (out, x.detach(), y, *plain, scales))
 
 
 @pytest.mark.slow
@@ -128,7 +128,7 @@ def test_gradients_are_derivatives(block: Block) -> None:
     def run(x: torch.Tensor, *given: torch.Tensor) -> torch.Tensor:
         rest = iter(given)
         t = BlockTensors(*(None if tensor is None else next(rest) for tensor in tensors))
-        return autograd.cpu_block(x, None, t, 'balanced')
+        return operators.cpu_block(x, None, t, 'balanced')
 
     assert torch.autograd.gradcheck(run, (x, *given), fast_mode=True)
 

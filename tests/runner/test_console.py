@@ -1,6 +1,11 @@
 import logging
+import warnings
 
-from mmconvnext.runner.console import LISTINGS, hide_pycocotools, only_to_file
+import numpy as np
+import torch
+from mmseg.evaluation import IoUMetric
+
+from mmconvnext.runner.console import LISTINGS, hide_foreign_warnings, hide_pycocotools, only_to_file
 
 
 def test_listings_stay_in_the_file(tmp_path, capsys):
@@ -19,3 +24,14 @@ def test_pycocotools_lines_are_set_aside_and_others_are_not(capsys):
         print('creating index...\na line of my dataset\n Average Recall     (AR) @[ IoU=0.50:0.95 ] = 0.5')
     assert capsys.readouterr().out == 'a line of my dataset\n'
     assert figures == [' Average Recall     (AR) @[ IoU=0.50:0.95 ] = 0.5']
+
+
+def test_an_evaluation_of_nothing_does_not_warn():
+    metric = IoUMetric(iou_metrics=['mIoU', 'mFscore'])
+    metric.dataset_meta = dict(classes=('a', 'b'))
+    nothing = torch.full((4, 6), 255)
+    metric.process(None, [dict(pred_sem_seg=dict(data=nothing * 0), gt_sem_seg=dict(data=nothing))])
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        hide_foreign_warnings()
+        assert np.isnan(metric.compute_metrics(metric.results)['mIoU'])

@@ -5,7 +5,7 @@ from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from mmconvnext.runner.loading import FileError, NamedReader, name_unreadable_files
+from mmconvnext.runner.loading import FileError, NamedReader, check_labels, name_unreadable_files
 from mmconvnext.runner.quiet_runner import QuietRunner
 
 
@@ -119,3 +119,88 @@ def test_readers_in_lists_of_lists_are_found():
     named = name_unreadable_files(ConfigDict(dataset=dict(dataset=dict(pipeline=[nested]))))
     (first,), (second,) = named.dataset.dataset.pipeline[0].transforms
     assert (first.type, first.key, second.type) == (NamedReader, 'seg_map_path', 'Pack')
+
+
+@pytest.fixture
+def street(tmp_path):
+    """A dataset of one image of two classes, and a function that paints its label map."""
+
+    def build(*transforms, **settings):
+        pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), *transforms]
+        loader = ConfigDict(
+            dataset=dict(
+                type='RepeatDataset',
+                times=1,
+                dataset=dict(
+                    type='BaseSegDataset',
+                    metainfo=dict(classes=['background', 'road']),
+                    data_prefix=dict(img_path=str(tmp_path), seg_map_path=str(tmp_path / 'maps')),
+                    img_suffix='.png',
+                    pipeline=pipeline,
+                )
+                | settings,
+            ),
+            batch_size=1,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+        )
+        init_default_scope('mmseg')
+        dataset = QuietRunner.build_dataloader(loader).dataset
+        check_labels(dataset, frozenset({254}))
+        return dataset
+
+    def paint(*values):
+        (tmp_path / 'maps').mkdir(exist_ok=True)
+        Image.new('L', (96, 64)).save(tmp_path / 'a.png')
+        Image.fromarray(np.resize(np.array(values, np.uint8), (64, 96))).save(tmp_path / 'maps/a.png')
+
+    return build, paint
+
+
+@pytest.mark.parametrize(
+    ('values', 'reduces', 'unknown'),
+    [
+        ((0, 1, 255), False, []),
+        ((0, 1, 254), False, []),
+        ((0, 2, 3, 255), False, [2, 3]),
+        ((0, 1, 2, 255), True, []),
+        ((0, 1, 3), True, [3]),
+    ],
+)
+def test_a_label_that_is_no_class_is_named_with_its_file(street, tmp_path, values, reduces, unknown):
+    """In training it was an IndexError, Target 3 is out of bounds; in validation nothing was said."""
+    build, paint = street
+    paint(*values)
+    dataset = build(reduce_zero_label=reduces)
+    if not unknown:
+        assert dataset[0]['gt_seg_map'].shape == (64, 96)
+        return
+    with pytest.raises(FileError) as error:
+        dataset[0]
+    assert error.value.facts == dict(path=str(tmp_path / 'maps/a.png'), labels=unknown)
+
+
+def test_labels_beyond_a_fixed_list_of_which_some_classes_are_used(street):
+    build, paint = street
+    options = dict(type='ADE20KDataset', metainfo=dict(classes=('wall', 'sky')), reduce_zero_label=True)
+    paint(0, 1, 2, 3, 150)
+    assert np.unique(build(**options)[0]['gt_seg_map']).tolist() == [0, 1, 255]
+    paint(0, 1, 151)
+    with pytest.raises(FileError, match='1 to 150') as error:
+        build(**options)[0]
+    assert error.value.facts['labels'] == [151]
+
+
+def test_labels_that_a_transform_of_the_user_may_change_are_left_alone(street):
+    build, paint = street
+    paint(0, 7)
+    with pytest.raises(FileError):
+        build()[0]
+    assert build(lambda results: results)[0]['gt_seg_map'].max() == 7
+
+
+def test_readers_within_other_transforms_check_labels(street):
+    build, paint = street
+    paint(0, 7)
+    within = dict(type='RandomApply', transforms=[dict(type='LoadAnnotations')], prob=1.0)
+    with pytest.raises(FileError):
+        build(pipeline=[dict(type='LoadImageFromFile'), within])[0]

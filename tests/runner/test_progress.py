@@ -1,3 +1,5 @@
+import io
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -76,3 +78,18 @@ def test_only_the_main_process_has_bars(bars, runner, monkeypatch):
     hook.after_val_epoch(runner)
     hook.after_train(runner)
     assert bars == []
+
+
+@pytest.mark.parametrize('terminal', [False, True])
+def test_log_files_have_no_codes_that_move_the_cursor(runner, monkeypatch, terminal):
+    file = io.StringIO()
+    file.isatty = lambda: terminal
+    monkeypatch.setattr(sys, 'stderr', file)
+    hook = ProgressBarHook()
+    hook.before_train(runner)
+    hook.before_val_epoch(runner)
+    hook.after_val_iter(runner, 0)
+    hook.after_val_epoch(runner)
+    hook.after_train(runner)
+    assert 'val:' in file.getvalue()
+    assert ('\x1b[A' in file.getvalue()) == terminal

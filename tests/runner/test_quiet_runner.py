@@ -118,7 +118,7 @@ class Images:
         return dict(inputs=torch.randn(3, 64, 96))
 
 
-def trainer(work_dir, *, steps, checkpoint=None, by_epoch=False, lr=1e-3, **others):
+def trainer(work_dir, *, steps, checkpoint=None, by_epoch=False, lr=1e-3, keep=-1, **others):
     length = dict(max_epochs=steps // 2) if by_epoch else dict(max_iters=steps)
     loader = dict(
         batch_size=1,
@@ -136,7 +136,7 @@ def trainer(work_dir, *, steps, checkpoint=None, by_epoch=False, lr=1e-3, **othe
         optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=lr, momentum=0.9)),
         default_hooks=dict(
             logger=dict(type='LoggerHook', interval=1),
-            checkpoint=dict(type='CheckpointHook', interval=1, by_epoch=by_epoch),
+            checkpoint=dict(type='CheckpointHook', interval=1, by_epoch=by_epoch, max_keep_ckpts=keep),
         ),
         log_processor=dict(by_epoch=by_epoch, window_size=1),
         visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
@@ -260,3 +260,86 @@ def test_launcher_without_its_environment(launcher, starter, monkeypatch):
     with pytest.raises(UserError, match=starter) as error:
         run.build_runner(Prepared(Config(dict(launcher=launcher))))
     assert error.value.facts == dict(missing=list(processes.LAUNCHERS[launcher][0]))
+
+
+@pytest.fixture
+def of_classes(tmp_path, monkeypatch):
+    """Makes a runner whose training data has classes, with a checkpoint of a training with other ones beside it."""
+
+    def make(there, here, *, resume):
+        monkeypatch.setattr(Images, 'metainfo', dict(classes=there), raising=False)
+        run.train(trainer(tmp_path, steps=1))
+        path = checkpoints_in(tmp_path)[0]
+        monkeypatch.setattr(Images, 'metainfo', dict(classes=here))
+        time.sleep(1)  # MMEngine names the folder of a run by the second
+        runner = trainer(tmp_path, steps=2, checkpoint=path)
+        runner._resume = runner.strict = resume
+        monkeypatch.setattr(type(runner.train_loop), 'run', lambda loop: None)
+        said = []
+        monkeypatch.setattr(runner.logger, 'warning', said.append)
+        return runner, said
+
+    return make
+
+
+def test_training_of_classes_in_another_order_is_not_resumed(of_classes):
+    """It went on, and named each class like another."""
+    runner, _ = of_classes(('cat', 'dog', 'cow'), ('dog', 'cat', 'cow'), resume=True)
+    with pytest.raises(CheckpointError) as error:
+        runner.train()
+    assert error.value.facts['moved'] == {'cat': (0, 1), 'dog': (1, 0)}
+    assert error.value.facts['classes'] == ('cat', 'dog', 'cow')
+
+
+@pytest.mark.parametrize(
+    ('here', 'notes'),
+    [(('cat', 'dog'), 0), (('a', 'b', 'c'), 0), (('dog', 'cat'), 1), (('cat', 'fox'), 1)],
+)
+def test_fine_tuning_onto_other_classes_is_one_line_at_most(of_classes, here, notes):
+    runner, said = of_classes(('cat', 'dog'), here, resume=False)
+    runner.train()
+    assert len(said) == notes
+
+
+def test_resuming_with_renamed_classes_is_noted(of_classes):
+    runner, said = of_classes(('cat', 'dog'), ('cat', 'hound'), resume=True)
+    runner.train()
+    assert len([line for line in said if 'hound' in line]) == 1  # MMEngine says that something differs
+
+
+def test_checkpoint_of_another_number_of_classes_says_both(runner, state, path, monkeypatch):
+    monkeypatch.setattr(runner, '_classes', lambda: ('cat', 'dog'))
+    name = 'roi_head.bbox_head.fc_cls.bias'
+    torch.save({'state_dict': state | {name: torch.zeros(4)}, 'meta': {'CLASSES': ('a', 'b', 'c')}}, path)
+    with pytest.raises(CheckpointError, match=name) as error:
+        runner.load_checkpoint(path)
+    assert error.value.facts['classes'] == ('a', 'b', 'c')
+
+
+def test_without_room_for_a_checkpoint_the_last_one_stays(tmp_path, largest_file, monkeypatch):
+    """MMEngine had removed it before, and left half a file under the new one's name."""
+    runner = trainer(tmp_path, steps=2, keep=1)
+    save = QuietRunner.save_checkpoint
+
+    def save_one(self, out_dir, filename, *args, **kwargs):
+        with largest_file(1000 if filename == 'iter_2.pth' else 10**9):
+            save(self, out_dir, filename, *args, **kwargs)
+
+    monkeypatch.setattr(QuietRunner, 'save_checkpoint', save_one)
+    with pytest.raises(UserError) as error:
+        runner.train()
+    assert error.value.facts['path'] == tmp_path / 'iter_2.pth'
+    assert [path.name for path in tmp_path.rglob('*.pth')] == ['iter_1.pth']
+    assert checkpoints_in(tmp_path) == [tmp_path / 'iter_1.pth']
+    torch.load(tmp_path / 'iter_1.pth', weights_only=True)
+
+    monkeypatch.undo()
+    time.sleep(1)  # MMEngine names the folder of a run by the second
+    trainer(tmp_path, steps=2, keep=1, checkpoint=tmp_path / 'iter_1.pth').train()
+    assert [path.name for path in tmp_path.rglob('*.pth')] == ['iter_2.pth']
+
+
+def test_warmup_that_does_not_end_is_said_before_training(tmp_path, capsys):
+    """The learning rate never arrived, without a word."""
+    trainer(tmp_path, steps=2, param_scheduler=[dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=1000)])
+    assert 'param_scheduler.0.end=2' in capsys.readouterr().out

@@ -216,3 +216,15 @@ def test_an_evaluation_of_hours_is_said(folder, monkeypatch):
     monkeypatch.setattr(rehearsal, 'LONGEST_EVALUATION', 0.0)
     findings = rehearse('val_dataloader', *detection(folder))
     assert [finding.kind for finding in findings] == ['slow-evaluation']
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize(('ignored', 'severity'), [(3, Severity.REFUSES), (2, None)])
+def test_label_maps_in_which_everything_is_ignored(folder, ignored, severity):
+    """mIoU was NaN, and NumPy warned of the mean of an empty slice."""
+    for image in range(ignored):
+        Image.fromarray(np.full((HEIGHT, WIDTH), 255, np.uint8)).save(folder / f'{image + 1}.png')
+    findings = rehearse('val_dataloader', *segmentation(folder, dict(type='LoadAnnotations')))
+    assert {finding.kind: finding.severity for finding in findings} == (
+        {'nothing-to-evaluate': severity} if severity else {}
+    )

@@ -3,6 +3,7 @@
 import os
 import unicodedata
 from collections.abc import Callable, Sequence
+from pathlib import PureWindowsPath
 from typing import Literal
 from urllib.parse import unquote
 
@@ -20,6 +21,8 @@ SPELLINGS: tuple[tuple[str, str, Callable[[str], str]], ...] = (
     ),
 )
 COMPOSED_OTHERWISE = ('unicode', 'mixed')
+# The last resort, where the last parts of all such paths differ
+WHOLE = ('whole-paths', 'are whole paths, as of another machine, and the images are found by their last part')
 FORMS: tuple[Literal['NFC', 'NFD'], ...] = ('NFC', 'NFD')
 
 
@@ -50,4 +53,10 @@ def find_images(folder: str, names: Sequence[str]) -> tuple[list[int], dict[tupl
                 break
         else:
             missing.append(index)
+    paths = {index: PureWindowsPath(names[index]) for index in missing}  # which reads slashes and backslashes
+    last = {index: path.name for index, path in paths.items() if path.root}
+    by_last = {index: name for index, name in last.items() if os.path.join(folder, name) in listings}
+    if by_last and len(set(last.values())) == len(last):
+        found[WHOLE] = by_last
+        missing = [index for index in missing if index not in by_last]
     return missing, found

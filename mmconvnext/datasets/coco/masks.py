@@ -1,95 +1,67 @@
-"""Whether MMDetection's loader and pycocotools can read the ``segmentation`` of an annotation."""
+"""Checks that a dataset has the masks that it reads, of the size of their images."""
 
 from collections.abc import Sequence
-from math import isfinite
 from typing import Any
 
-import numpy as np
+from mmconvnext.datasets.coco.records import Annotation, Image
+from mmconvnext.datasets.coco.use import CocoUse
+from mmconvnext.datasets.findings import Findings, Severity
 
-POLYGONS = 'a polygon is a list of lists of at least 6 numbers, an even count: [[x1, y1, x2, y2, x3, y3, ...]]'
-RUN_LENGTHS = 'a run-length mask is an object with counts, a list or text, and size, [height, width]'
-
-
-class MaskError(Exception):
-    """A segmentation cannot be read as it is. It is raised and caught within this folder."""
+WITHOUT_MASKS = 'configs/detection/faster_rcnn_convnext_t_3x.py or cascade_rcnn_convnext_t_3x.py'
 
 
-def check_segmentation(segmentation: Any) -> tuple[int, int] | None:
-    """Checks the form of a segmentation that is not empty.
+def check_masks(
+    findings: Findings, path: str, read: Sequence[Annotation], images: dict[Any, Image], use: CocoUse
+) -> None:
+    """Says which masks are missing, of another size than their image, or in a form that the loader ignores.
 
-    Returns:
-        The height and width of a run-length mask; None of polygons.
-
-    Raises:
-        MaskError: If the loader or pycocotools could not read it, or would read something else.
+    Args:
+        findings: Gets what was found.
+        path: The annotation file.
+        read: The annotations whose masks the dataset or its evaluator reads.
+        images: Those of the file, by id.
+        use: Of the file.
     """
-    if type(segmentation) is list:
-        sound = 0
-        for polygon in segmentation:
-            if type(polygon) is not list:
-                given = 'a flat list of numbers' if isinstance(polygon, int | float) else f'{_short(segmentation)}'
-                raise MaskError(f'is {given}; {POLYGONS}')
-            count = len(polygon)
-            if not _finite(polygon):
-                raise MaskError(f'has the polygon {_short(polygon)}, not all of it numbers; {POLYGONS}')
-            if count % 2:
-                raise MaskError(f'has a polygon of {count} numbers; {POLYGONS}')
-            sound += count >= 6
-        if not sound:
-            raise MaskError(f'has no polygon of more than {max(map(len, segmentation))} numbers; {POLYGONS}')
-        return None
-    if not isinstance(segmentation, dict):
-        raise MaskError(f'is {_short(segmentation)}; {POLYGONS}; {RUN_LENGTHS}')
-    size, counts = segmentation.get('size'), segmentation.get('counts')
-    if not (isinstance(size, list) and len(size) == 2 and all(type(v) is int and v > 0 for v in size)):
-        raise MaskError(f'has the size {_short(size)}; {RUN_LENGTHS}')
-    height, width = size
-    runs = _runs(counts)
-    if runs is None:
-        raise MaskError(f'has counts that are not run lengths, {_short(counts)}; {RUN_LENGTHS}')
-    if runs != height * width:
-        raise MaskError(
-            f'has counts that add up to {runs} pixels, where its size [{height}, {width}] has {height * width}'
+    without = [annotation for annotation in read if annotation.mask is None]
+    if without:
+        remedy = f'Use a config without masks: {WITHOUT_MASKS}'
+        remedy += '.' if len(without) == len(read) else ', or add their polygons, or remove them.'
+        what = 'annotations have no segmentation, and this config trains or evaluates masks'
+        findings.add(
+            'segmentation-missing',
+            Severity.REFUSES,
+            path,
+            what,
+            remedy,
+            count=len(without),
+            example=str(without[0]),
+            total=len(read),
         )
-    return height, width
-
-
-def has_short_parts(segmentation: Any) -> bool:
-    """Whether some polygons of a sound segmentation have less than three points; the loader leaves these out."""
-    return type(segmentation) is list and any(len(polygon) < 6 for polygon in segmentation)
-
-
-def _finite(values: Sequence[Any]) -> bool:
-    try:
-        return isfinite(sum(values))
-    except (TypeError, OverflowError):
-        return False
-
-
-def _runs(counts: Any) -> int | None:
-    """The sum of run lengths; None if some are not run lengths."""
-    if isinstance(counts, list):
-        return sum(counts) if counts and all(type(v) is int and v >= 0 for v in counts) else None
-    if not isinstance(counts, str) or not counts.isascii():
-        return None
-    # pycocotools' text: 5 bits a character from '0' on, the sixth bit says that more follow, the last one's fifth bit
-    # is the sign; from the fourth run on, the difference to the run before the last
-    code = np.frombuffer(counts.encode('ascii'), np.uint8).astype(np.int64) - 48
-    if not code.size or code.min() < 0 or code.max() > 63 or code[-1] & 32:
-        return None
-    ends = np.flatnonzero(code & 32 == 0)
-    starts = np.concatenate(([0], ends[:-1] + 1))
-    lengths = ends - starts + 1
-    if lengths.max() > 12:  # beyond 60 bits
-        return None
-    places = np.arange(code.size) - np.repeat(starts, lengths)
-    runs = np.add.reduceat((code & 31) << (5 * places), starts)
-    runs -= np.where(code[ends] & 16, np.left_shift(1, 5 * lengths), 0)
-    runs[1::2] = np.cumsum(runs[1::2])
-    runs[2::2] = np.cumsum(runs[2::2])
-    return int(runs.sum()) if runs.min() >= 0 else None
-
-
-def _short(value: Any, limit: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else f'{text[:limit]}...'
+    ignored = 0
+    for annotation in read:
+        if not isinstance(annotation.mask, tuple):
+            continue
+        ignored += not annotation.crowd
+        image = images[annotation.image_id]
+        if image.width and annotation.mask != (image.height, image.width):
+            swapped = annotation.mask == (image.width, image.height)
+            findings.add(
+                'mask-size',
+                Severity.REFUSES,
+                path,
+                'run-length masks have another size than their image',
+                'size must be [height, width] of the image, and counts run down the columns'
+                + (': here the two are swapped.' if swapped else '.'),
+                example=f'{annotation} has size {list(annotation.mask)}, its image [{image.height}, {image.width}]',
+                total=len(read),
+            )
+    if ignored and use.needs_masks and not use.reads_run_lengths:
+        findings.add(
+            'run-lengths-ignored',
+            Severity.REFUSES if ignored == len(read) else Severity.CHANGES,
+            path,
+            'annotations have masks in run lengths, and poly2mask=False of LoadAnnotations leaves these out',
+            'Take poly2mask=False out of the pipeline.',
+            count=ignored,
+            total=len(read),
+        )

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmconvnext.datasets.coco.masks import has_short_parts
 from mmconvnext.datasets.coco.reading import garbage_collection_paused, read_text
+from mmconvnext.datasets.coco.segmentation import has_short_parts, text_of_bytes
 
 
 @dataclass
@@ -23,6 +23,7 @@ class Mends:
         crowd: Whether annotations without ``iscrowd`` get 0.
         whole_numbers: Whether sizes such as 96.0 become 96.
         short_parts: Whether polygons of less than three points go, where an annotation has others.
+        counts_of_bytes: Whether counts that are written as Python shows bytes become text.
         class_order: Names of all categories in the order in which they are to come, or None to keep their order.
     """
 
@@ -33,6 +34,7 @@ class Mends:
     crowd: bool = False
     whole_numbers: bool = False
     short_parts: bool = False
+    counts_of_bytes: bool = False
     class_order: list[str] | None = None
 
     def __bool__(self) -> bool:
@@ -56,6 +58,9 @@ class Mends:
             if self.crowd and annotation.get('iscrowd') is None:
                 annotation['iscrowd'] = 0
             segmentation = annotation.get('segmentation')
+            if self.counts_of_bytes and isinstance(segmentation, dict):
+                counts = segmentation.get('counts')
+                segmentation['counts'] = text_of_bytes(counts) or counts
             if self.short_parts and isinstance(segmentation, list) and has_short_parts(segmentation):
                 annotation['segmentation'] = [polygon for polygon in segmentation if len(polygon) >= 6]
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mmconvnext.datasets.coco.file_kinds import COCO, other_bytes, other_list, other_text
+
 WHITESPACE = re.compile(r'[ \t\n\r]*')
 DECODER = json.JSONDecoder()
 
@@ -36,6 +38,8 @@ def read_text(path: str | Path) -> tuple[str, str | None]:
         UnreadableError: If it is in an encoding that cannot be known.
     """
     content = Path(path).read_bytes()
+    if other := other_bytes(content, path):
+        raise UnreadableError(*other)
     encoding = json.detect_encoding(content)  # by a byte order mark, or by zeros between the first characters
     try:
         return content.decode(encoding), None if encoding == 'utf-8' else encoding
@@ -67,6 +71,11 @@ def members(text: str, wanted: frozenset[str]) -> Iterator[tuple[str, int | None
     try:
         yield from _members(text, wanted)
     except json.JSONDecodeError as error:
+        if error.msg == 'Extra data' and error.colno == 1 and text[error.pos] in '{[':
+            what = f'holds several JSON values, the second one from line {error.lineno} on, as JSON Lines'
+            raise UnreadableError(what, COCO) from error
+        if other := other_text(text):
+            raise UnreadableError(*other) from error
         raise UnreadableError(f'is not JSON: {_what_is_wrong(error, text)}') from error
     except ValueError as error:  # a number of thousands of digits
         raise UnreadableError(f'is not COCO: {error}') from error
@@ -91,6 +100,8 @@ def _members(text: str, wanted: frozenset[str]) -> Iterator[tuple[str, int | Non
     if text[at : at + 1] != '{':
         value, at = DECODER.raw_decode(text, at)
         _end(text, at)
+        if other := other_list(value[0]) if isinstance(value, list) and value else None:
+            raise UnreadableError(*other)
         raise UnreadableError(f'holds a JSON {type(value).__name__}; a COCO annotation file is an object')
     at = _skip(text, at + 1)
     if text[at : at + 1] == '}':

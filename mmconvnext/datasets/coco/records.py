@@ -1,14 +1,16 @@
 """The records of a COCO annotation file, in little memory, and what is wrong with each by itself."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, NamedTuple
 
-from mmconvnext.datasets.coco.masks import MaskError, check_segmentation, has_short_parts
+from mmconvnext.datasets.coco.extents import Extents, ExtentsReader
+from mmconvnext.datasets.coco.file_kinds import other_object
 from mmconvnext.datasets.coco.mending import Mends
 from mmconvnext.datasets.coco.reading import UnreadableError, members, read_text
-from mmconvnext.datasets.listing import some
+from mmconvnext.datasets.coco.segmentation import MaskError, check_segmentation, has_short_parts, text_of_bytes
+from mmconvnext.datasets.listing import first_few
 
 # What CocoDataset and pycocotools read of each record, without a default. Annotations also have an id, which is given
 # anew where it is not sound
@@ -42,7 +44,7 @@ class Annotation(NamedTuple):
         area: In pixels.
         crowd: Whether ``iscrowd`` is set.
         ignore: Whether MMDetection leaves it out by this field.
-        mask: The height and width of a run-length mask, ``polygons``, or None where there is no sound mask.
+        mask: The height and width of a run-length mask, ``polygons``, ``unsound``, or None where there is none.
     """
 
     place: int
@@ -95,6 +97,7 @@ class Records:
 
     Args:
         images: By index, those with an id and a name.
+        listed_images: Ids of all images, also of those that lack something.
         annotations: Those with sound boxes and areas.
         categories: By index.
         count: How many records each list has.
@@ -103,11 +106,14 @@ class Records:
         mask_faults: Likewise, where masks are read.
         without_crowd: How many annotations have no ``iscrowd``.
         short_parts: Of which annotations some polygons have less than three points.
+        counts_of_bytes: Which annotations have the counts of a run-length mask written as Python shows bytes.
         sizes_with_point: Indices of images with a size such as 96.0, of both sides.
         mends: What a sound copy of the file needs, as far as it is known.
+        extents: Of the sound masks, by the index of their annotation.
     """
 
     images: list[Image] = field(default_factory=list)
+    listed_images: set[Any] = field(default_factory=set)
     annotations: list[Annotation] = field(default_factory=list)
     categories: list[Category] = field(default_factory=list)
     count: dict[str, int] = field(default_factory=dict)
@@ -116,23 +122,25 @@ class Records:
     mask_faults: list[Fault] = field(default_factory=list)
     without_crowd: list[int] = field(default_factory=list)
     short_parts: list[int] = field(default_factory=list)
+    counts_of_bytes: list[int] = field(default_factory=list)
     sizes_with_point: list[int] = field(default_factory=list)
     mends: Mends = field(default_factory=Mends)
+    extents: Extents = field(default_factory=lambda: ExtentsReader().finish(0))
 
 
-def read_records(path: str, *, needs_annotations: bool, needs_masks: bool) -> Records:
+def read_records(path: str, *, needs_annotations: bool) -> Records:
     """Reads a COCO annotation file.
 
     Args:
         path: The file.
         needs_annotations: Whether it must have any.
-        needs_masks: Whether each ``segmentation`` is looked at.
 
     Raises:
         UnreadableError: If it is not JSON, or has not the three lists.
     """
     text, encoding = read_text(path)
     records = Records(mends=Mends(encoding=encoding))
+    extents = ExtentsReader()
     keys: list[str] = []
     for key, index, value in members(text, frozenset(REQUIRED)):
         if index is None:
@@ -142,21 +150,24 @@ def read_records(path: str, *, needs_annotations: bool, needs_masks: bool) -> Re
             continue
         records.count[key] = index + 1
         if key == 'annotations':
-            _read_annotation(records, index, value, needs_masks)
+            _read_annotation(records, index, value, extents)
         elif key == 'images':
             _read_image(records, index, value)
         else:
             _read_category(records, index, value)
     needed = ('images', 'categories', *(['annotations'] if needs_annotations else []))
     missing = [key for key in needed if key not in keys]
+    if missing and (other := other_object(keys)):
+        raise UnreadableError(*other)
     if missing:
         raise UnreadableError(
             f'has no {" and no ".join(map(repr, missing))}; a COCO annotation file is an object with the keys '
-            f'{", ".join(REQUIRED)}. This one has {some(keys, 6) or "none"}'
+            f'{", ".join(REQUIRED)}. This one has {first_few(keys, 6) or "none"}'
         )
     for key in needed:
         if not records.count.get(key):
             raise UnreadableError(f"has an empty list '{key}', so there is nothing to work on")
+    records.extents = extents.finish(records.count.get('annotations', 0))
     return records
 
 
@@ -201,6 +212,14 @@ def _sound_id(value: Any) -> bool:
 
 
 def _read_image(records: Records, index: int, record: Any) -> None:
+    if isinstance(record, dict) and _sound_id(record.get('id')):
+        records.listed_images.add(record['id'])
+    if isinstance(record, dict) and 'file_name' not in record and 'coco_url' in record:
+        what = 'images have a coco_url and no file_name, as of LVIS'
+        remedy = 'type="LVISV1Dataset" reads LVIS; for CocoDataset write the end of coco_url as file_name.'
+        where = f'images[{index}] has coco_url {record["coco_url"]!r:.80}'
+        records.faults.append(Fault('images-of-lvis', what, remedy, where))
+        return
     if _lacks(records, 'images', index, record):
         return
     where = f'images[{index}] (id {record["id"]!r}'
@@ -242,7 +261,7 @@ def _read_category(records: Records, index: int, record: Any) -> None:
     records.categories.append(Category(index, record['id'], record['name'], record.get('supercategory')))
 
 
-def _read_annotation(records: Records, index: int, record: Any, needs_masks: bool) -> None:
+def _read_annotation(records: Records, index: int, record: Any, extents: ExtentsReader) -> None:
     if _lacks(records, 'annotations', index, record):
         return
     image_id, category_id = record['image_id'], record['category_id']
@@ -281,23 +300,7 @@ def _read_annotation(records: Records, index: int, record: Any, needs_masks: boo
                 'iscrowd', 'annotations have an iscrowd that is neither 0 nor 1', remedy, f'has iscrowd {crowd!r:.60}'
             )
         )
-    mask: Any = record.get('segmentation')
-    if not mask:
-        mask = None
-    elif needs_masks:
-        try:
-            size = check_segmentation(mask)
-        except MaskError as error:
-            what = 'annotations have a segmentation that cannot be read as it is meant'
-            remedy = 'Correct or remove them, or use a config without masks.'
-            records.mask_faults.append(fault('segmentation', what, remedy, f'has a segmentation that {error}'))
-            mask = 'unsound'
-        else:
-            if size is None and has_short_parts(mask):
-                records.short_parts.append(index)
-            mask = size or 'polygons'
-    else:
-        mask = 'unread'
+    mask = _read_mask(records, index, record.get('segmentation'), extents, fault)
     if sound and is_number(area):
         if not is_number(given):
             given = None
@@ -305,3 +308,27 @@ def _read_annotation(records: Records, index: int, record: Any, needs_masks: boo
         records.annotations.append(
             Annotation(index, given, image_id, category_id, tuple(box), area, crowd == 1, ignore, mask)
         )
+
+
+def _read_mask(
+    records: Records, index: int, segmentation: Any, extents: ExtentsReader, fault: Callable[..., Fault]
+) -> tuple[int, int] | str | None:
+    """Looks at a segmentation; returns what :class:`Annotation` has as its mask."""
+    if not segmentation:
+        return None
+    try:
+        run_lengths = check_segmentation(segmentation)
+    except MaskError as error:
+        what = 'annotations have a segmentation that cannot be read as it is meant'
+        remedy = 'Correct or remove them, or use a config without masks.'
+        records.mask_faults.append(fault('segmentation', what, remedy, f'has a segmentation that {error}'))
+        return 'unsound'
+    if run_lengths is None:
+        extents.add_polygons(index, segmentation)
+        if has_short_parts(segmentation):
+            records.short_parts.append(index)
+        return 'polygons'
+    extents.add_runs(index, run_lengths)
+    if text_of_bytes(segmentation['counts']):
+        records.counts_of_bytes.append(index)
+    return run_lengths.height, run_lengths.width

@@ -1,12 +1,13 @@
 """How the records of a COCO annotation file point to each other: ids, and categories that are listed twice."""
 
+import os
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 from mmconvnext.datasets.coco.records import Annotation, Category, Image, Records, kind_of
 from mmconvnext.datasets.findings import Findings, Severity
-from mmconvnext.datasets.listing import some
+from mmconvnext.datasets.listing import first_few
 
 
 def check_references(findings: Findings, path: str, records: Records, *, evaluated: bool) -> None:
@@ -143,6 +144,9 @@ def _check_pointers(findings: Findings, path: str, records: Records) -> None:
         'image_id': {str(image_id): image for image_id, image in images.items()},
         'category_id': {str(category_id): category for category_id, category in categories.items()},
     }
+    by_name: dict[Any, Image] = {}
+    if any(isinstance(image_id, str) and image_id not in images for _, _, image_id, *_ in records.annotations):
+        by_name = {name: image for image in records.images for name in _names(image)}
     for annotation in records.annotations:
         sound = True
         for key, value, listed, name in (
@@ -165,6 +169,21 @@ def _check_pointers(findings: Findings, path: str, records: Records) -> None:
                     f'{name}[{meant.place}] has id {meant.id!r}',
                     total=total,
                 )
+            elif key == 'image_id' and value in by_name:
+                image = by_name[value]
+                findings.add(
+                    'image_id-is-name',
+                    Severity.REFUSES,
+                    path,
+                    'annotations have the file name of an image as image_id, not its id',
+                    'Write the id of the image.',
+                    example=f'annotations[{annotation.place}] has image_id {value!r}, and images[{image.place}] '
+                    f'({image.file_name}) has id {image.id!r}',
+                    total=total,
+                )
+                break
+            elif key == 'image_id' and value in records.listed_images:
+                break  # what the image lacks is said
             elif key == 'image_id':
                 findings.add(
                     'annotations-of-unlisted-images',
@@ -181,14 +200,20 @@ def _check_pointers(findings: Findings, path: str, records: Records) -> None:
                     Severity.REFUSES,
                     path,
                     'annotations have a category_id that the file does not list, and MMDetection would drop them',
-                    f'Its categories have ids such as {some((repr(c) for c in categories), 5)}: add the missing ones, '
-                    'or see whether one of the two starts at 0 and the other at 1.',
+                    f'Its categories have ids such as {first_few((repr(c) for c in categories), 5)}: add the missing '
+                    'ones, or see whether one of the two starts at 0 and the other at 1.',
                     example=f'annotations[{annotation.place}] has category_id {value!r}',
                     total=total,
                 )
         if sound:
             kept.append(annotation)
     records.annotations = kept
+
+
+def _names(image: Image) -> set[str]:
+    """The name of an image's file, with and without folder and suffix."""
+    name = os.path.basename(image.file_name)
+    return {image.file_name, name, os.path.splitext(name)[0]}
 
 
 def _check_annotation_ids(findings: Findings, path: str, records: Records, *, evaluated: bool) -> None:

@@ -1,1 +1,1 @@
-"""A block on the CPU: `autograd` is the entry; `chunked_forward` and `chunked_backward` compute."""
+"""A block on the CPU: `operators` is the entry, and for deployed blocks `chunked_forward`."""

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmconvnext.kernels.cpu.chunks import TRAINING_PIXELS, Range, branches, chunks, maps, pixels
+from mmconvnext.kernels.cpu.chunks import TRAINING_PIXELS, as_maps, as_pixels, branches, chunks
 from mmconvnext.kernels.cpu.depthwise_gradients import input_gradient, weight_gradient
 from mmconvnext.kernels.cpu.linear import Linear, prepare_linear
-from mmconvnext.kernels.grn import Response, energy
+from mmconvnext.kernels.grn import Response, global_norm
 from mmconvnext.kernels.tensors import EPS, BlockTensors
 
 
@@ -33,14 +33,14 @@ def backward(
         sample_scales: Those of the forward.
     """
     grad_out = grad_out.contiguous(memory_format=torch.channels_last)
-    mlp = _MLPBackward(t, pixels(y), pixels(grad_out), pre_activations)
-    for samples, scale in branches(x, sample_scales, by_sample=t.grn_gamma is not None):
+    mlp = _MLPBackward(t, as_pixels(y), as_pixels(grad_out), pre_activations)
+    for span, scale in branches(x, sample_scales, by_sample=t.grn_gamma is not None):
         if scale == 0:
-            mlp.grad_y[slice(*samples)] = 0
+            mlp.grad_y[span] = 0
         else:
-            mlp.run(samples, scale)
+            mlp.run(span, scale)
     grads = mlp.finish()
-    grad_y = maps(mlp.grad_y, x)
+    grad_y = as_maps(mlp.grad_y, x)
     grads['dw_weight'] = weight_gradient(x, grad_y)
     grads['dw_bias'] = mlp.grad_y.sum(0)
     return input_gradient(grad_y, t.dw_weight).add_(grad_out), grads
@@ -62,11 +62,11 @@ class _MLPBackward:
         self.linear1_transposed = prepare_linear(t.w1.t(), None, len(y))
         self.linear2_transposed = prepare_linear(t.w2.t(), None, len(y))
 
-    def run(self, samples: Range, scale: float) -> None:
+    def run(self, span: slice, scale: float) -> None:
         """Goes through the pixels of one sample, or of all samples if none differs from the others."""
         t, grads = self.t, self.grads
-        grads['b2'] += self.grad_out[slice(*samples)].sum(0).mul_(scale)
-        parts = ((chunk, self._pre_activation(chunk)) for chunk in chunks(samples, TRAINING_PIXELS))
+        grads['b2'] += self.grad_out[span].sum(0).mul_(scale)
+        parts = ((chunk, self._pre_activation(chunk)) for chunk in chunks(span, TRAINING_PIXELS))
         if t.grn_gamma is not None:
             self._run_with_grn(list(parts), scale, t.grn_gamma)
             return
@@ -74,24 +74,24 @@ class _MLPBackward:
             grad = self._grad_branch(chunk, scale)
             grads['w2'] = _add_product(grads.get('w2'), grad, F.gelu(hidden))
             grad = grad if t.layer_scale is None else grad * t.layer_scale
-            self._through_first_half(chunk, hidden, self.linear2_transposed(grad))
+            self._through_linear1_and_norm(chunk, hidden, self.linear2_transposed(grad))
 
-    def _run_with_grn(self, parts: list[tuple[Range, Tensor]], scale: float, gamma: Tensor) -> None:
+    def _run_with_grn(self, parts: list[tuple[slice, Tensor]], scale: float, gamma: Tensor) -> None:
         grads = self.grads
         activations = [F.gelu(hidden) for _, hidden in parts]
-        response = Response(gamma, energy(activations))
+        response = Response(gamma, global_norm(activations))
         factor = response.factor()
         # One product, gradient times activation, gives the gradients of both w2 and the factor
         product = torch.zeros_like(self.t.w2)  # (C, 4C)
         for (chunk, _), activation in zip(parts, activations):
             product.addmm_(self._grad_branch(chunk, scale).t(), activation)
-        grad_gamma, through_energy = response.backward(torch.linalg.vecdot(product, self.t.w2, dim=0))
+        grad_gamma, through_gx = response.backward(torch.linalg.vecdot(product, self.t.w2, dim=0))
         grads['grn_gamma'] += grad_gamma
         product *= factor
         grads['w2'] = product.add_(grads['w2']) if 'w2' in grads else product
         for (chunk, hidden), activation in zip(parts, activations):
             grad = self.linear2_transposed(self._grad_branch(chunk, scale))
-            self._through_first_half(chunk, hidden, grad.mul_(factor).addcmul_(activation, through_energy))
+            self._through_linear1_and_norm(chunk, hidden, grad.mul_(factor).addcmul_(activation, through_gx))
 
     def finish(self) -> dict[str, Tensor]:
         """Returns the gradients by name; those of the depthwise convolution are not among them."""
@@ -111,21 +111,21 @@ class _MLPBackward:
     def _linear1(self) -> Linear:
         return prepare_linear(self.t.w1, self.t.b1, len(self.y))
 
-    def _pre_activation(self, chunk: Range) -> Tensor:
+    def _pre_activation(self, chunk: slice) -> Tensor:
         kept = next(self.kept, None)
         if kept is not None:
             return kept
-        y = self.y[slice(*chunk)]
+        y = self.y[chunk]
         return self._linear1(F.layer_norm(y, y.shape[1:], self.t.norm_weight, self.t.norm_bias, EPS))
 
-    def _grad_branch(self, chunk: Range, scale: float) -> Tensor:
-        grad = self.grad_out[slice(*chunk)]
+    def _grad_branch(self, chunk: slice, scale: float) -> Tensor:
+        grad = self.grad_out[chunk]
         return grad if scale == 1 else grad * scale
 
-    def _through_first_half(self, chunk: Range, hidden: Tensor, grad_activation: Tensor) -> None:
+    def _through_linear1_and_norm(self, chunk: slice, hidden: Tensor, grad_activation: Tensor) -> None:
         # From the activations (n, 4C) back to y (n, C)
         t, grads = self.t, self.grads
-        y = self.y[slice(*chunk)]
+        y = self.y[chunk]
         normed, mean, rstd = torch.native_layer_norm(y, y.shape[1:], t.norm_weight, t.norm_bias, EPS)
         grad_hidden = torch.ops.aten.gelu_backward(grad_activation, hidden)
         grads['w1'] = _add_product(grads.get('w1'), grad_hidden, normed)
@@ -133,7 +133,7 @@ class _MLPBackward:
         grad_y, grad_weight, grad_bias = torch.ops.aten.native_layer_norm_backward(
             self.linear1_transposed(grad_hidden), y, y.shape[1:], mean, rstd, t.norm_weight, t.norm_bias, [True] * 3
         )
-        self.grad_y[slice(*chunk)] = grad_y
+        self.grad_y[chunk] = grad_y
         grads['norm_weight'] += grad_weight
         grads['norm_bias'] += grad_bias
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmconvnext.kernels.cpu.chunks import ACTIVATION_BYTES, TRAINING_PIXELS, Range, branches, chunks, pixels
+from mmconvnext.kernels.cpu.chunks import ACTIVATION_BYTES, TRAINING_PIXELS, as_pixels, branches, chunks
 from mmconvnext.kernels.cpu.linear import Linear, prepare_linear
-from mmconvnext.kernels.grn import Response, energy
+from mmconvnext.kernels.grn import Response, global_norm
 from mmconvnext.kernels.tensors import EPS, BlockTensors
 
 
@@ -75,27 +75,26 @@ def forward(
     y = y.contiguous(memory_format=torch.channels_last)
     # Large new memory is slow: the system hands it out page by page. Without a backward y is not needed again
     result = torch.empty_like(x, memory_format=torch.channels_last) if keep else y
-    x_pixels, y_pixels, out = pixels(x), pixels(y), pixels(result)
+    x_pixels, y_pixels, out = as_pixels(x), as_pixels(y), as_pixels(result)
     pre_activations: list[Tensor] = []
-    for samples, scale in branches(x, sample_scales, by_sample=block.grn_gamma is not None):
+    for span, scale in branches(x, sample_scales, by_sample=block.grn_gamma is not None):
         if scale == 0:
-            out[slice(*samples)] = x_pixels[slice(*samples)]
+            out[span] = x_pixels[span]
             continue
-        ranges = chunks(samples, block.longest_chunk)
+        ranges = chunks(span, block.longest_chunk)
         for chunk, activation in zip(ranges, _activations(y_pixels, ranges, block, pre_activations)):
-            here = slice(*chunk)
             branch = block.linear2(activation)
             if block.layer_scale is None:
-                torch.add(x_pixels[here], branch, alpha=scale, out=out[here])
+                torch.add(x_pixels[chunk], branch, alpha=scale, out=out[chunk])
             else:
-                torch.addcmul(x_pixels[here], branch, block.layer_scale, value=scale, out=out[here])
+                torch.addcmul(x_pixels[chunk], branch, block.layer_scale, value=scale, out=out[chunk])
     return result, y, pre_activations
 
 
-def _activations(y: Tensor, ranges: list[Range], block: PreparedBlock, kept: list[Tensor]) -> Iterator[Tensor]:
+def _activations(y: Tensor, ranges: list[slice], block: PreparedBlock, kept: list[Tensor]) -> Iterator[Tensor]:
     # Input of the second linear layer, (n, 4C) for each chunk. Pre-activations go to the list ``kept``
-    def activation(chunk: Range) -> Tensor:
-        hidden = block.linear1(F.layer_norm(y[slice(*chunk)], y.shape[1:], block.norm_weight, block.norm_bias, EPS))
+    def activation(chunk: slice) -> Tensor:
+        hidden = block.linear1(F.layer_norm(y[chunk], y.shape[1:], block.norm_weight, block.norm_bias, EPS))
         if block.gelu_fused:
             return hidden
         kept.append(hidden)
@@ -105,6 +104,6 @@ def _activations(y: Tensor, ranges: list[Range], block: PreparedBlock, kept: lis
         yield from map(activation, ranges)
         return
     activations = [activation(chunk) for chunk in ranges]
-    factor = Response(block.grn_gamma, energy(activations)).factor().to(y.dtype)
+    factor = Response(block.grn_gamma, global_norm(activations)).factor().to(y.dtype)
     for each in activations:
         yield each.mul_(factor)

@@ -11,31 +11,27 @@ ACTIVATION_BYTES = 2**22
 # the weights, which are large where C is, so that shorter chunks would take more time
 TRAINING_PIXELS = 1024
 
-# Half-open interval of pixel indices
-Range = tuple[int, int]
 
-
-def pixels(x: Tensor) -> Tensor:
+def as_pixels(x: Tensor) -> Tensor:
     """Views (B, C, H, W) in channels-last memory as (B * H * W, C)."""
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
-def maps(x: Tensor, like: Tensor) -> Tensor:
+def as_maps(x: Tensor, like: Tensor) -> Tensor:
     """Views (B * H * W, C) as (B, C, H, W), the shape of ``like``, in channels-last memory."""
     batch, channels, height, width = like.shape
     return x.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
-def chunks(samples: Range, longest: int) -> list[Range]:
+def chunks(span: slice, longest: int) -> list[slice]:
     """Cuts a range of pixels into chunks of about equal length, at most ``longest``."""
-    start, stop = samples
-    longest = max(1, longest)
-    count = -(-(stop - start) // longest)
-    cuts = [start + (stop - start) * i // count for i in range(count + 1)]
-    return list(itertools.pairwise(cuts))
+    length = span.stop - span.start
+    count = -(-length // max(1, longest))
+    cuts = [span.start + length * i // count for i in range(count + 1)]
+    return list(itertools.starmap(slice, itertools.pairwise(cuts)))
 
 
-def branches(x: Tensor, sample_scales: Tensor | None, *, by_sample: bool) -> Iterator[tuple[Range, float]]:
+def branches(x: Tensor, sample_scales: Tensor | None, *, by_sample: bool) -> Iterator[tuple[slice, float]]:
     """Iterates over ranges of pixels that are computed together, each with the factor of its residual branch.
 
     Args:
@@ -45,8 +41,8 @@ def branches(x: Tensor, sample_scales: Tensor | None, *, by_sample: bool) -> Ite
     """
     size = x.shape[2] * x.shape[3]
     if sample_scales is None and not by_sample:
-        yield (0, len(x) * size), 1.0
+        yield slice(0, len(x) * size), 1.0
         return
     scales = [1.0] * len(x) if sample_scales is None else sample_scales.tolist()
     for i, scale in enumerate(scales):
-        yield (i * size, (i + 1) * size), scale
+        yield slice(i * size, (i + 1) * size), scale

@@ -1,4 +1,4 @@
-"""The 7x7 depthwise convolution and its gradients, on maps (N, H, W, C) in contiguous memory.
+"""The 7x7 depthwise convolution and its gradients, on maps (B, H, W, C) in contiguous memory.
 
 A program has a tile of pixels in registers. Each of its lanes has neighbouring columns of a few rows, with one tensor
 (lanes, channels) for each pixel. The program goes through the rows within reach of its taps, loads each pixel once, and
@@ -27,10 +27,10 @@ def convolve(
     """Convolves each channel with its own 7x7 kernel, with padding 3.
 
     Args:
-        x: (N, H, W, C), contiguous.
+        x: (B, H, W, C), contiguous.
         weight: (49, C), float32.
         bias: (C,), float32, or None.
-        residual: (N, H, W, C), contiguous, to add to the output, or None.
+        residual: (B, H, W, C), contiguous, to add to the output, or None.
         flip: Whether to reverse the order of the taps. This turns the output's gradient into the input's.
         dtype: Of the output; None for the input's.
     """
@@ -53,8 +53,8 @@ def weight_gradient(x: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the gradients of the weight (49, C) and of the bias (C,), float32.
 
     Args:
-        x: Input of the convolution, (N, H, W, C), contiguous.
-        grad: Gradient of its output, (N, H, W, C), contiguous.
+        x: Input of the convolution, (B, H, W, C), contiguous.
+        grad: Gradient of its output, (B, H, W, C), contiguous.
     """
     samples, height, width, channels = x.shape
     tile = tiles.depthwise(channels)

@@ -16,10 +16,10 @@ class FoldedMLP(NamedTuple):
 
     w1: Tensor  # (4C, C)
     b1: Tensor  # (4C,)
-    w2: Tensor  # (C, 4C); with GRN's factor folded in, (N, C, 4C)
+    w2: Tensor  # (C, 4C); with GRN's factor folded in, (B, C, 4C)
     b2: Tensor  # (C,)
     layer_scale: Tensor | None  # (C,)
-    sample_scales: Tensor | None  # (N,)
+    sample_scales: Tensor | None  # (B,)
 
     @classmethod
     def of(cls, t: BlockTensors, sample_scales: Tensor | None, dtype: torch.dtype) -> 'FoldedMLP':
@@ -38,7 +38,7 @@ class FoldedMLP(NamedTuple):
         )
 
     def with_grn(self, factor: Tensor) -> 'FoldedMLP':
-        """Folds GRN's factor, (N, 4C), float32, into the second linear layer's weight."""
+        """Folds GRN's factor, (B, 4C), float32, into the second linear layer's weight."""
         return self._replace(w2=(self.w2 * factor[:, None]).to(self.w2.dtype))
 
 

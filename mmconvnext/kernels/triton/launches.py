@@ -13,23 +13,23 @@ from mmconvnext.kernels.triton.folded import FoldedMLP, taps
 def forward(
     x: Tensor, t: BlockTensors, sample_scales: Tensor | None, dtype: torch.dtype, keep_hidden: bool
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Computes a block on maps (N, H, W, C), contiguous.
+    """Computes a block on maps (B, H, W, C), contiguous.
 
     Args:
         x: Input.
         t: The block's parameters.
-        sample_scales: Stochastic depth's factor of each sample's branch, (N,).
+        sample_scales: Stochastic depth's factor of each sample's branch, (B,).
         dtype: Of the matrix products, and of the tensors between the kernels.
         keep_hidden: Whether to return the pre-activations.
 
     Returns:
-        The output in the dtype of ``x``; the depthwise convolution's output; the pre-activations (N, H, W, 4C) or None;
-        with GRN, the energy of the activations (N, 4C), float32, else None.
+        The output in the dtype of ``x``; the depthwise convolution's output; the pre-activations (B, H, W, 4C) or None;
+        with GRN, the L2 norms of the activations (B, 4C), float32, else None.
     """
     t = t.to(torch.float32)
     y = depthwise.convolve(x, *taps(t), dtype=dtype)
-    out, hidden, energy = _mlp_of(y).forward(x, y, FoldedMLP.of(t, sample_scales, dtype), t.grn_gamma, keep_hidden)
-    return out, y, hidden, energy
+    out, hidden, gx = _module_for(y).forward(x, y, FoldedMLP.of(t, sample_scales, dtype), t.grn_gamma, keep_hidden)
+    return out, y, hidden, gx
 
 
 def backward(
@@ -37,7 +37,7 @@ def backward(
     x: Tensor,
     y: Tensor | None,
     hidden: Tensor | None,
-    energy: Tensor | None,
+    gx: Tensor | None,
     t: BlockTensors,
     sample_scales: Tensor | None,
     dtype: torch.dtype,
@@ -45,11 +45,11 @@ def backward(
     """Returns the gradient of the input in its dtype, and float32 gradients of the parameters by name.
 
     Args:
-        grad_out: Gradient of the output, (N, H, W, C), contiguous.
+        grad_out: Gradient of the output, (B, H, W, C), contiguous.
         x: Input of the forward.
         y: Output of the depthwise convolution, or None to compute it again.
         hidden: Pre-activations, or None to compute them again.
-        energy: Energy of the activations, with GRN.
+        gx: With GRN, the L2 norms that the forward returned.
         t: The block's parameters.
         sample_scales: As in the forward.
         dtype: As in the forward.
@@ -60,8 +60,8 @@ def backward(
     if y is None:
         y = depthwise.convolve(x, weight, bias, dtype=dtype)
     mlp = FoldedMLP.of(t, sample_scales, dtype)
-    grad_y, normed, activation, grad_hidden, grad_b1, grad_gamma = _mlp_of(y).backward(
-        grad_out, y, mlp, t.grn_gamma, hidden, energy
+    grad_y, normed, activation, grad_hidden, grad_b1, grad_gamma = _module_for(y).backward(
+        grad_out, y, mlp, t.grn_gamma, hidden, gx
     )
     grads = {'b1': grad_b1}
     if grad_gamma is not None:
@@ -94,7 +94,8 @@ def backward(
     return depthwise.convolve(grad_y, weight, residual=grad_out, flip=True, dtype=x.dtype), grads
 
 
-def _mlp_of(y: Tensor) -> ModuleType:
+def _module_for(y: Tensor) -> ModuleType:
+    # What computes everything behind the depthwise convolution
     fused = tiles.has_norm_mlp(y.shape[-1]) and y.dtype in (torch.bfloat16, torch.float16)
     return norm_mlp if fused else unfused
 

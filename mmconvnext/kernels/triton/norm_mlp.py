@@ -1,9 +1,9 @@
 """LayerNorm and the MLP in one kernel, for widths whose tile of pixels fits into registers.
 
-The forward stores no 4C-wide tensor, unless the pre-activations are to be kept. The backward computes them again, 64 of
-the 4C channels at a time. Triton's tensors have powers of two as sizes, so C is cut into powers of two, such as 96 into
-64 and 32, and a tile of pixels is a tuple of tensors. All pixels of a program are of one sample, so stochastic depth's
-factor and GRN's factors are the same for all of its rows.
+The forward stores no 4C-wide tensor, unless the pre-activations are to be kept. The backward computes them again, some
+of the 4C channels at a time. Triton's tensors have powers of two as sizes, so C is cut into powers of two, such as 96
+into 64 and 32, and a tile of pixels is a tuple of tensors. All pixels of a program are of one sample, so stochastic
+depth's factor and GRN's factors are the same for all of its rows.
 """
 
 import torch
@@ -22,51 +22,51 @@ def forward(
     """Computes everything behind the depthwise convolution.
 
     Args:
-        x: Input of the block, (N, H, W, C).
-        y: Output of the depthwise convolution, (N, H, W, C).
+        x: Input of the block, (B, H, W, C).
+        y: Output of the depthwise convolution, (B, H, W, C).
         mlp: The parameters.
         grn_gamma: GRN's weight, (4C,), float32, or None in V1.
         keep_hidden: Whether to return the pre-activations.
 
     Returns:
-        The block's output in the dtype of ``x``; the pre-activations (N, H, W, 4C) or None; with GRN, the energy of
-        each sample's activations (N, 4C), float32, else None.
+        The block's output in the dtype of ``x``; the pre-activations (B, H, W, 4C) or None; with GRN, the L2 norms of
+        each sample's activations (B, 4C), float32, else None.
     """
-    energy = None
+    gx = None
     if grn_gamma is not None:
-        energy = _column_sums(y, mlp, None, None).sqrt_()
-        mlp = mlp.with_grn(Response(grn_gamma, energy).factor())
+        gx = _column_sums(y, mlp, None, None).sqrt_()
+        mlp = mlp.with_grn(Response(grn_gamma, gx).factor())
     out = torch.empty_like(x)
     hidden = y.new_empty((*y.shape[:3], mlp.w1.shape[0])) if keep_hidden else None
     tensors, constants, grid, options = _launch(y, mlp)
     flags = (grn_gamma is not None, keep_hidden)
     _norm_mlp[grid](x, y, *tensors, mlp.b2, out, _or(hidden, y), *constants, *flags, **options)
-    return out, hidden, energy
+    return out, hidden, gx
 
 
 def backward(
-    grad_out: Tensor, y: Tensor, mlp: FoldedMLP, grn_gamma: Tensor | None, hidden: Tensor | None, energy: Tensor | None
+    grad_out: Tensor, y: Tensor, mlp: FoldedMLP, grn_gamma: Tensor | None, hidden: Tensor | None, gx: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None]:
     """Backpropagates through :func:`forward` as far as ``y``.
 
     Args:
-        grad_out: Gradient of the block's output, (N, H, W, C).
-        y: Output of the depthwise convolution, (N, H, W, C).
+        grad_out: Gradient of the block's output, (B, H, W, C).
+        y: Output of the depthwise convolution, (B, H, W, C).
         mlp: The parameters, as in the forward.
         grn_gamma: GRN's weight, (4C,), float32, or None in V1.
         hidden: Pre-activations, or None to compute them again.
-        energy: With GRN, the energy that the forward returned.
+        gx: With GRN, the L2 norms that the forward returned.
 
     Returns:
-        Six tensors. In the dtype of ``y``: the gradient of ``y``, and the normalized pixels, both (N, H, W, C); the
-        input of the second linear layer, and the gradient of the pre-activations, both (N, H, W, 4C). The caller
+        Six tensors. In the dtype of ``y``: the gradient of ``y``, and the normalized pixels, both (B, H, W, C); the
+        input of the second linear layer, and the gradient of the pre-activations, both (B, H, W, 4C). The caller
         multiplies these for the gradients of the weights. In float32: the gradients of b1 and of GRN's weight, (4C,).
     """
-    factor = through_energy = grad_gamma = None
-    if grn_gamma is not None and energy is not None:
-        response = Response(grn_gamma, energy)
+    factor = through_gx = grad_gamma = None
+    if grn_gamma is not None and gx is not None:
+        response = Response(grn_gamma, gx)
         factor = response.factor()
-        grad_gamma, through_energy = response.backward(_column_sums(y, mlp, hidden, grad_out))
+        grad_gamma, through_gx = response.backward(_column_sums(y, mlp, hidden, grad_out))
         grad_gamma = grad_gamma.sum(0)
         mlp = mlp.with_grn(factor)
     tensors, constants, grid, options = _launch(y, mlp)
@@ -74,14 +74,14 @@ def backward(
     activation = y.new_empty((*y.shape[:3], mlp.w1.shape[0]))
     grad_hidden = torch.empty_like(activation)
     parts = y.new_empty((y.shape[0] * grid[0], mlp.w1.shape[0]), dtype=torch.float32)
-    given = (grad_out, y, _or(hidden, y), *tensors, _or(factor, y), _or(through_energy, y))
+    given = (grad_out, y, _or(hidden, y), *tensors, _or(factor, y), _or(through_gx, y))
     flags = (hidden is not None, grn_gamma is not None)
     _norm_mlp_backward[grid](*given, grad_y, normed, activation, grad_hidden, parts, *constants, *flags, **options)
     return grad_y, normed, activation, grad_hidden, parts.sum(0), grad_gamma
 
 
 def _column_sums(y: Tensor, mlp: FoldedMLP, hidden: Tensor | None, grad_out: Tensor | None) -> Tensor:
-    # Sums over each sample's pixels, (N, 4C): of the squared activations or, given grad_out, of the activations times
+    # Sums over each sample's pixels, (B, 4C): of the squared activations or, given grad_out, of the activations times
     # their gradients
     tensors, constants, grid, options = _launch(y, mlp)
     parts = y.new_empty((y.shape[0], grid[0], mlp.w1.shape[0]), dtype=torch.float32)
@@ -231,7 +231,7 @@ def _norm_mlp_backward(
     layer_scale_ptr,
     sample_scales_ptr,
     factor_ptr,
-    through_energy_ptr,
+    through_gx_ptr,
     grad_y_ptr,
     normed_ptr,
     activation_ptr,
@@ -252,7 +252,7 @@ def _norm_mlp_backward(
     if has_grn:
         w2_ptr += sample * (4 * channels * channels)
         factor_ptr += sample * (4 * channels)
-        through_energy_ptr += sample * (4 * channels)
+        through_gx_ptr += sample * (4 * channels)
     dtype = y_ptr.dtype.element_ty
 
     normed = _normed(y_ptr, row, inside, dtype, channels, chunks)
@@ -286,7 +286,7 @@ def _norm_mlp_backward(
         activation = hidden * cdf
         grad_hidden = _down_grad(grad, w2_ptr, h, block, step, channels, chunks)
         if has_grn:
-            grad_hidden += activation * tl.load(through_energy_ptr + h)
+            grad_hidden += activation * tl.load(through_gx_ptr + h)
             activation *= tl.load(factor_ptr + h)
         grad_hidden *= cdf + hidden * tl.exp(-0.5 * hidden * hidden) * 0.3989422804014327
         grad_hidden = tl.where(inside, grad_hidden, 0.0)

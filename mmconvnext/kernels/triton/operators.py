@@ -1,6 +1,6 @@
 """The entry to the Triton kernels, and what autograd, compilers and tracers see of them.
 
-That is two custom operators on maps (N, H, W, C): ``mmconvnext::block``, the forward, and
+That is two custom operators on maps (B, H, W, C): ``mmconvnext::block``, the forward, and
 ``mmconvnext::block_backward``. They change no input and return no view of one. A second derivative is an error. Triton
 is imported when a kernel is first launched.
 """
@@ -45,21 +45,21 @@ def triton_block(x: Tensor, sample_scales: Tensor | None, t: BlockTensors, memor
     schema=f'(Tensor x, {ARGUMENTS}, str memory) -> (Tensor, Tensor, Tensor, Tensor)',
 )
 def block(x: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Returns the output (N, H, W, C), and three tensors for the backward, empty where ``memory`` does not keep them.
+    """Returns the output (B, H, W, C), and three tensors for the backward, empty where ``memory`` does not keep them.
 
-    They are the depthwise convolution's output, the pre-activations, and the energy of GRN.
+    They are the depthwise convolution's output, the pre-activations, and GRN's gx.
     """
     from mmconvnext.kernels.triton import launches  # imports Triton
 
     t = BlockTensors(*arguments[:FIELDS])
     sample_scales, dtype, memory = arguments[FIELDS:]
     with torch.autocast(x.device.type, enabled=False), torch.cuda.device_of(x):
-        out, y, hidden, energy = launches.forward(x.contiguous(), t, sample_scales, dtype, memory == 'speed')
+        out, y, hidden, gx = launches.forward(x.contiguous(), t, sample_scales, dtype, memory == 'speed')
     return (
         out,
         y.new_empty(0) if memory == 'min' else y,
         y.new_empty(0) if hidden is None else hidden,
-        y.new_empty(0, dtype=torch.float32) if energy is None else energy,
+        y.new_empty(0, dtype=torch.float32) if gx is None else gx,
     )
 
 
@@ -79,26 +79,24 @@ def _(x: Tensor, *arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 @torch.library.custom_op(
     'mmconvnext::block_backward',
     mutates_args=(),
-    schema=f'(Tensor grad_out, Tensor x, Tensor y, Tensor hidden, Tensor energy, {ARGUMENTS}) -> Tensor[]',
+    schema=f'(Tensor grad_out, Tensor x, Tensor y, Tensor hidden, Tensor gx, {ARGUMENTS}) -> Tensor[]',
 )
-def block_backward(
-    grad_out: Tensor, x: Tensor, y: Tensor, hidden: Tensor, energy: Tensor, *arguments: Any
-) -> list[Tensor]:
+def block_backward(grad_out: Tensor, x: Tensor, y: Tensor, hidden: Tensor, gx: Tensor, *arguments: Any) -> list[Tensor]:
     """Returns the gradients of the input and of those parameters that the block has, in their dtypes."""
     from mmconvnext.kernels.triton import launches
 
     t = BlockTensors(*arguments[:FIELDS])
-    y_, hidden_, energy_ = (tensor if tensor.numel() else None for tensor in (y, hidden, energy))
+    y_, hidden_, gx_ = (tensor if tensor.numel() else None for tensor in (y, hidden, gx))
     with torch.autocast(x.device.type, enabled=False), torch.cuda.device_of(x):
         grad_x, grads = launches.backward(
-            grad_out.contiguous(), x.contiguous(), y_, hidden_, energy_, t, *arguments[FIELDS:]
+            grad_out.contiguous(), x.contiguous(), y_, hidden_, gx_, t, *arguments[FIELDS:]
         )
         named = t._asdict().items()
         return [grad_x, *(grads[name].to(tensor.dtype) for name, tensor in named if tensor is not None)]
 
 
 @block_backward.register_fake
-def _(grad_out: Tensor, x: Tensor, y: Tensor, hidden: Tensor, energy: Tensor, *arguments: Any) -> list[Tensor]:
+def _(grad_out: Tensor, x: Tensor, y: Tensor, hidden: Tensor, gx: Tensor, *arguments: Any) -> list[Tensor]:
     return [torch.empty_like(tensor) for tensor in (x, *arguments[:FIELDS]) if tensor is not None]
 
 
@@ -109,8 +107,8 @@ def _setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, ...]) -> None:
 
 
 def _backward(ctx: Any, grad_out: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-    x, y, hidden, energy, *tensors, sample_scales = ctx.saved_tensors
-    grads = iter(block_backward(grad_out, x, y, hidden, energy, *tensors, sample_scales, ctx.dtype))
+    x, y, hidden, gx, *tensors, sample_scales = ctx.saved_tensors
+    grads = iter(block_backward(grad_out, x, y, hidden, gx, *tensors, sample_scales, ctx.dtype))
     return next(grads), *(None if tensor is None else next(grads) for tensor in tensors), None, None, None
 
 

@@ -37,7 +37,7 @@ class MLPTile(NamedTuple):
     pixels: int
     hidden: int  # how many of the 4C channels at a time
     warps: int
-    stages: int
+    stages: int  # of the software pipeline that loads weights ahead
 
 
 def norm_mlp(channels: int) -> MLPTile:
@@ -47,7 +47,7 @@ def norm_mlp(channels: int) -> MLPTile:
 
 
 def has_norm_mlp(channels: int) -> bool:
-    """Whether a tile of pixels of this width fits into registers, in powers of two of at least 16."""
+    """Whether a tile of pixels of this width fits into registers, and can be cut into powers of two of at least 16."""
     return channels <= 192 and channels % 16 == 0
 
 

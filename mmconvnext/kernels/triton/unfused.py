@@ -20,21 +20,21 @@ def forward(
     hidden = F.linear(normed, mlp.w1, mlp.b1.to(y.dtype))
     del normed
     activation = F.gelu(hidden)
-    energy = None
+    gx = None
     if grn_gamma is not None:
-        energy = torch.linalg.vector_norm(activation, dim=(1, 2), dtype=torch.float32)
-        activation *= _over_pixels(Response(grn_gamma, energy).factor(), y.dtype)
+        gx = torch.linalg.vector_norm(activation, dim=(1, 2), dtype=torch.float32)
+        activation *= _over_pixels(Response(grn_gamma, gx).factor(), y.dtype)
     branch = F.linear(activation, mlp.w2, mlp.b2.to(y.dtype))
     scale = mlp.layer_scale
     if mlp.sample_scales is not None:
         sample_scales = mlp.sample_scales.view(-1, 1, 1, 1)
         scale = sample_scales if scale is None else sample_scales * scale
     out = x + branch if scale is None else torch.addcmul(x, branch, scale)
-    return out.to(x.dtype), hidden if keep_hidden else None, energy
+    return out.to(x.dtype), hidden if keep_hidden else None, gx
 
 
 def backward(
-    grad_out: Tensor, y: Tensor, mlp: FoldedMLP, grn_gamma: Tensor | None, hidden: Tensor | None, energy: Tensor | None
+    grad_out: Tensor, y: Tensor, mlp: FoldedMLP, grn_gamma: Tensor | None, hidden: Tensor | None, gx: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None]:
     """Does what :func:`mmconvnext.kernels.triton.norm_mlp.backward` does."""
     normed, mean, rstd = torch.native_layer_norm(y, y.shape[-1:], None, None, EPS)
@@ -43,13 +43,13 @@ def backward(
     activation = F.gelu(hidden)
     grad_activation = branch_gradient(grad_out, mlp, y.dtype) @ mlp.w2
     grad_gamma = None
-    if grn_gamma is not None and energy is not None:
-        response = Response(grn_gamma, energy)
+    if grn_gamma is not None and gx is not None:
+        response = Response(grn_gamma, gx)
         grad_factor = (activation * grad_activation).sum((1, 2), dtype=torch.float32)
-        grad_gamma, through_energy = response.backward(grad_factor)
+        grad_gamma, through_gx = response.backward(grad_factor)
         grad_gamma = grad_gamma.sum(0)
         factor = _over_pixels(response.factor(), y.dtype)
-        grad_activation.mul_(factor).addcmul_(activation, _over_pixels(through_energy, y.dtype))
+        grad_activation.mul_(factor).addcmul_(activation, _over_pixels(through_gx, y.dtype))
         activation *= factor
     grad_hidden = torch.ops.aten.gelu_backward(grad_activation, hidden)
     grad_y, _, _ = torch.ops.aten.native_layer_norm_backward(
@@ -60,7 +60,7 @@ def backward(
 
 
 def branch_gradient(grad_out: Tensor, mlp: FoldedMLP, dtype: torch.dtype) -> Tensor:
-    """Returns the gradient of the second linear layer's output, (N, H, W, C)."""
+    """Returns the gradient of the second linear layer's output, (B, H, W, C)."""
     if mlp.layer_scale is not None:
         grad_out = grad_out * mlp.layer_scale
     if mlp.sample_scales is not None:
@@ -69,5 +69,5 @@ def branch_gradient(grad_out: Tensor, mlp: FoldedMLP, dtype: torch.dtype) -> Ten
 
 
 def _over_pixels(vectors: Tensor, dtype: torch.dtype) -> Tensor:
-    # (N, 4C) to (N, 1, 1, 4C)
+    # (B, 4C) to (B, 1, 1, 4C)
     return vectors.to(dtype)[:, None, None]

@@ -5,14 +5,41 @@ import json
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import DATASETS, METRICS
 from pycocotools import mask as mask_utils
 
+from mmconvnext.config.data_root import set_data_root
 from mmconvnext.datasets.checks import point_at_copies
 from mmconvnext.datasets.coco.mending import write_copy
+from tests.datasets.conftest import CLASSES
 
 TRAIN = 'annotations/instances_train2017.json'
 VAL = 'annotations/instances_val2017.json'
+
+
+def corners(box):
+    """The polygon of a box."""
+    x, y, w, h = box
+    return [x, y, x + w, y, x + w, y + h, x, y + h]
+
+
+def run_lengths(box):
+    """Of a box's mask in an image of 64x96, column by column."""
+    x, y, w, h = box
+    runs = [x * 64 + y, *[h, 64 - h] * (w - 1), h]
+    return dict(counts=[*runs, 64 * 96 - sum(runs)], size=[64, 96])
+
+
+@pytest.fixture
+def own_boxes(root, own_coco):
+    """A config for ``own_coco`` that reads no masks."""
+    cfg = Config.fromfile(root / 'configs/detection/faster_rcnn_convnext_t_3x.py')
+    set_data_root(cfg, own_coco)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.dataset.metainfo = dict(classes=CLASSES)
+    cfg.model.roi_head.bbox_head.num_classes = len(CLASSES)
+    return cfg
 
 
 @pytest.fixture

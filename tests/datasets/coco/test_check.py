@@ -36,18 +36,18 @@ def test_empty_file(own_coco, own_detection, complaint):
 
 
 def test_other_file(own_coco, own_detection, complaint):
-    (own_coco / TRAIN).write_text('version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n')
-    message = complaint(own_detection, 'is not JSON', 'line 1, column 1', 'version https://git-')
+    (own_coco / TRAIN).write_text('well done\n')
+    message = complaint(own_detection, 'is not JSON', 'line 1, column 1', 'well done')
     assert 'ends in the middle' not in message
 
 
 def test_binary_file(own_coco, own_detection, complaint):
-    (own_coco / TRAIN).write_bytes(b'PK\x03\x04\xff\xfe')
+    (own_coco / TRAIN).write_bytes(b'ab\x03\x04\xff\xfe')
     complaint(own_detection, own_coco / TRAIN, 'is not JSON', 'byte 4 is not UTF-8')
 
 
 def test_json_of_another_kind(rewrite, own_detection, refused):
-    path = rewrite(lambda content: content['annotations'])
+    path = rewrite(lambda content: content['categories'])
     finding = refused(own_detection, 'unreadable')
     assert finding.file == str(path)
     assert 'JSON list' in finding.what
@@ -230,19 +230,14 @@ def test_every_image_below_the_least_size(rewrite, own_coco, own_detection, comp
 
 
 @pytest.mark.parametrize('name', [TRAIN, VAL])
-def test_boxes_only(root, rewrite, own_coco, own_detection, complaint, check, name):
+def test_boxes_only(rewrite, own_coco, own_detection, own_boxes, complaint, check, name):
     rewrite(without('annotations', 'segmentation'), name)
     complaint(own_detection, own_coco / name, 'no segmentation', 'configs/detection/faster_rcnn_convnext_t_3x.py')
-    boxes = Config.fromfile(root / 'configs/detection/faster_rcnn_convnext_t_3x.py')
-    set_data_root(boxes, own_coco)
-    for loader in (boxes.train_dataloader, boxes.val_dataloader):
-        loader.dataset.metainfo = dict(classes=CLASSES)
-    boxes.model.roi_head.bbox_head.num_classes = len(CLASSES)
-    check(boxes)
+    check(own_boxes)
 
 
 def test_configs_named_in_messages_exist(root):
-    from mmconvnext.datasets.coco.check import WITHOUT_MASKS
+    from mmconvnext.datasets.coco.masks import WITHOUT_MASKS
 
     for name in WITHOUT_MASKS.split(' or '):
         assert (root / 'configs/detection' / os.path.basename(name)).is_file()
@@ -293,3 +288,18 @@ def test_results_without_truth_need_no_annotations(own_coco, rewrite, own_detect
     complaint(own_detection, "has no 'annotations'")
     own_detection.val_evaluator.update(format_only=True, outfile_prefix=str(own_coco / 'out'))
     check(own_detection)
+
+
+def test_file_names_that_are_whole_paths(own_coco, rewrite, own_detection, check, refused):
+    rewrite(lambda content: [i.update(file_name=f'/home/ann/{i["file_name"]}') for i in content['images']] and None)
+    (finding,) = check(own_detection).findings
+    assert (finding.kind, finding.severity, finding.count) == ('file-names-whole-paths', Severity.MENDED, 2)
+    (own_coco / 'train2017/train_1.jpg').unlink()
+    finding = refused(own_detection, 'images-missing')
+    assert finding.examples == ['/home/ann/train_1.jpg']
+    assert 'whole path' in finding.remedy
+
+
+def test_folder_that_is_in_file_name_and_data_prefix(rewrite, own_detection, refused):
+    rewrite(lambda content: [i.update(file_name=f'train2017/{i["file_name"]}') for i in content['images']] and None)
+    assert 'train_0.jpg is there' in refused(own_detection, 'images-missing').remedy

@@ -7,22 +7,11 @@ import json
 
 import pytest
 
+from tests.datasets.coco.conftest import corners, run_lengths
 from tests.datasets.conftest import CLASSES
 
 BOXES = ([10, 8, 20, 30], [40, 8, 20, 30])
 SIZE = dict(height=64, width=96)
-
-
-def corners(box):
-    x, y, w, h = box
-    return [x, y, x + w, y, x + w, y + h, x, y + h]
-
-
-def run_lengths(box):
-    """Of a box's mask, column by column."""
-    x, y, w, h = box
-    runs = [x * 64 + y, *[h, 64 - h] * (w - 1), h]
-    return dict(counts=[*runs, 64 * 96 - sum(runs)], size=[64, 96])
 
 
 def roboflow(split):

@@ -30,6 +30,18 @@ def test_images_of_another_spelling_are_found(tmp_path, short, given, there):
     assert (name, names) == (short, {1: there})
 
 
+@pytest.mark.parametrize('root', ['/home/ann/data/', 'C:\\data\\', 'D:/data/', '\\\\server\\data\\'])
+def test_images_are_found_by_the_end_of_paths_of_another_machine(tmp_path, root):
+    for name in ('a.jpg', 'b.jpg'):
+        (tmp_path / name).touch()
+    missing, found = find_images(str(tmp_path), [f'{root}a.jpg', 'b.jpg', f'{root}c.jpg', 'other/b.jpg'])
+    assert missing == [2, 3]
+    (((name, _), names),) = found.items()
+    assert (name, names) == ('whole-paths', {0: 'a.jpg'})
+    # Two of one name cannot be told
+    assert find_images(str(tmp_path), [f'{root}x/a.jpg', f'{root}y/a.jpg']) == ([0, 1], {})
+
+
 def test_a_name_that_is_there_is_left_as_it_is(tmp_path):
     for name in ('a%20b.jpg', 'a b.jpg'):
         (tmp_path / name).touch()

@@ -2,8 +2,10 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mmengine.registry import DATASETS
+from pycocotools import mask as mask_utils
 
 from mmconvnext.config.prepare import Prepared, prepare_training
 from mmconvnext.datasets.coco.mending import Mends, write_copy
@@ -117,3 +119,17 @@ def test_categories_are_numbered_in_the_order_of_the_config(rewrite, own_detecti
         dataset.full_init()
         # The category 7 is "cat", the first class of the config, and 3 "traffic light"
         assert dataset.cat2label == {7: 0, 3: 1}
+
+
+def test_counts_of_run_lengths_that_are_written_as_bytes(rewrite, own_detection, mended, perfect_scores):
+    def damage(content):
+        for annotation in content['annotations']:
+            x, y, w, h = annotation['bbox']
+            mask = np.zeros((64, 96), np.uint8)
+            mask[y : y + h, x : x + w] = 1
+            annotation['segmentation'] = mask_utils.encode(np.asfortranarray(mask))
+            annotation['segmentation']['counts'] = str(annotation['segmentation']['counts'])
+
+    rewrite(damage, VAL)
+    assert mended(own_detection) == {'counts-of-bytes': 4}
+    assert perfect_scores(own_detection) == (1.0, 1.0)

@@ -4,9 +4,10 @@ import pytest
 from mmengine.registry import DATASETS
 from PIL import Image
 
+from mmconvnext.datasets.checks import check_data
 from mmconvnext.datasets.errors import DataError
 from mmconvnext.datasets.findings import Severity
-from tests.datasets.coco.conftest import TRAIN, VAL, every
+from tests.datasets.coco.conftest import TRAIN, VAL, every, run_lengths
 
 POLYGON = [10, 8, 30, 8, 30, 38, 10, 38]
 
@@ -130,7 +131,7 @@ def test_run_lengths_of_another_size(rewrite, own_detection, refused, size):
 
 def test_run_lengths_without_poly2mask(rewrite, own_detection, check, refused):
     own_detection.train_dataloader.dataset.pipeline[1].poly2mask = False
-    masks = dict(size=[64, 96], counts=[100, 6044])
+    masks = run_lengths([10, 8, 20, 30])
     rewrite(one('annotations', 2, segmentation=masks))
     (finding,) = check(own_detection).findings
     assert (finding.kind, finding.severity, finding.count) == ('run-lengths-ignored', Severity.CHANGES, 1)
@@ -139,27 +140,13 @@ def test_run_lengths_without_poly2mask(rewrite, own_detection, check, refused):
 
 
 def test_crowds(rewrite, own_detection, check, refused):
-    crowd = dict(iscrowd=1, segmentation=dict(size=[64, 96], counts=[100, 6044]))
+    crowd = dict(iscrowd=1)
     for count, severity in ((1, Severity.LEFT_OUT), (3, Severity.CHANGES)):
         rewrite(lambda content, count=count: [a.update(crowd) for a in content['annotations'][:count]] and None)
         (finding,) = check(own_detection).findings
         assert (finding.kind, finding.count, finding.total, finding.severity) == ('crowds', count, 4, severity)
     rewrite(every('annotations', **crowd))
     assert 'iscrowd=1' in refused(own_detection, 'crowds').remedy
-
-
-def test_boxes_as_corners(rewrite, own_detection, check):
-    rewrite(lambda c: [a.update(bbox=[48, 10, 76, 46]) for a in c['annotations']] and None)
-    (finding,) = check(own_detection).findings
-    assert (finding.kind, finding.count, finding.severity) == ('boxes-leaving', 4, Severity.CHANGES)
-    assert '[x1, y1, x2, y2]' in finding.remedy
-
-
-def test_few_boxes_that_leave_their_image(rewrite, own_detection, check):
-    rewrite(one('annotations', 0, bbox=[80, 10, 20, 20]))
-    rewrite(one('annotations', 1, bbox=[76.5, 10, 20, 20]))  # by half a pixel, as of rounding
-    (finding,) = check(own_detection).findings
-    assert (finding.kind, finding.count, finding.severity) == ('boxes-leaving', 1, Severity.HARMLESS)
 
 
 def test_images_below_the_least_size_and_without_annotations(rewrite, own_detection, check, own_coco):
@@ -189,3 +176,30 @@ def test_a_file_that_two_datasets_read_is_counted_once(rewrite, own_detection, c
     own_detection.val_dataloader.dataset.update(ann_file=TRAIN, data_prefix=dict(img='train2017/'))
     own_detection.val_evaluator.ann_file = str(own_coco / TRAIN)
     assert [finding.count for finding in check(own_detection).findings.of('annotation-id-0')] == [4]
+
+
+@pytest.mark.parametrize('named', [lambda name: name, lambda name: name.split('.')[0]])
+def test_file_names_as_image_id(rewrite, own_detection, refused, named):
+    def damage(content):
+        for annotation in content['annotations'][1:]:
+            annotation['image_id'] = named(content['images'][annotation['image_id']]['file_name'])
+
+    rewrite(damage)
+    finding = refused(own_detection, 'image_id-is-name')
+    assert (finding.count, finding.total) == (3, 4)
+    assert f'{named("train_0.jpg")!r}, and images[0] (train_0.jpg) has id 0' in finding.examples[0]
+
+
+def test_images_of_lvis(rewrite, own_detection, refused):
+    def damage(content):
+        for image in content['images']:
+            image['coco_url'] = f'http://images.cocodataset.org/train2017/{image.pop("file_name")}'
+
+    rewrite(damage)
+    assert refused(own_detection, 'images-of-lvis').count == 2
+
+
+def test_annotations_of_an_image_that_lacks_a_field(rewrite, own_detection, refused):
+    rewrite(lambda content: content['images'][1].pop('height') and None)
+    findings = check_data(own_detection, ('train_dataloader',), segmentation=False).findings
+    assert [finding.kind for finding in findings] == ['images-without-field']

@@ -49,8 +49,8 @@ for size, width, version in itertools.product(sizes, (96, 384), (1, 2)):
     t = BlockTensors(*(None if p is None else p.detach() for p in
         Block(width, 0.0, float(version == 1), version == 2).kernel_tensors()))
     x, scales = torch.zeros(*size, width), torch.ones(size[0])
-    _, y, hidden, energy = launches.forward(x, t, scales, torch.bfloat16, True)
-    launches.backward(x, x, y, hidden, energy, t, scales, torch.bfloat16)
+    _, y, hidden, gx = launches.forward(x, t, scales, torch.bfloat16, True)
+    launches.backward(x, x, y, hidden, gx, t, scales, torch.bfloat16)
     print(json.dumps([width, version, sorted(found)]))
 """
 

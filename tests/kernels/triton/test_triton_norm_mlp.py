@@ -14,7 +14,7 @@ from mmconvnext.kernels.triton.folded import FoldedMLP
 
 TOLERANCES = {torch.float32: 3e-6, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 NARROW = sorted({w for arch in ARCHS.values() for w in arch.widths if tiles.has_norm_mlp(w)})
-NAMES = ('out', 'hidden', 'energy', 'grad_y', 'normed', 'activation', 'grad_hidden', 'grad_b1', 'grad_gamma')
+NAMES = ('out', 'hidden', 'gx', 'grad_y', 'normed', 'activation', 'grad_hidden', 'grad_b1', 'grad_gamma')
 
 
 def error(found: Tensor, expected: Tensor) -> float:
@@ -46,9 +46,9 @@ def check(module, shape: tuple[int, ...], dtype: torch.dtype, device: str, parts
     mlp = FoldedMLP(w1, normal(4 * channels), w2, normal(channels), layer_scale, scales)
     gamma = normal(4 * channels, scale=0.5) if 'GRN' in parts else None
 
-    out, hidden, energy = module.forward(x, y, mlp, gamma, True)
-    back = module.backward(grad, y, mlp, gamma, None if recompute else hidden, energy)
-    found = dict(zip(NAMES, (out, hidden, energy, *back), strict=True))
+    out, hidden, gx = module.forward(x, y, mlp, gamma, True)
+    back = module.backward(grad, y, mlp, gamma, None if recompute else hidden, gx)
+    found = dict(zip(NAMES, (out, hidden, gx, *back), strict=True))
 
     y64, b1 = y.double().requires_grad_(), mlp.b1.double().requires_grad_()
     expected = {'normed': F.layer_norm(y64, (channels,), eps=1e-6)}
@@ -58,7 +58,7 @@ def check(module, shape: tuple[int, ...], dtype: torch.dtype, device: str, parts
     if gamma is not None:
         grn = GRN(4 * channels).double().to(device)
         grn.gamma.data.copy_(gamma)
-        expected['energy'] = expected['activation'].square().sum((1, 2)).sqrt()
+        expected['gx'] = expected['activation'].square().sum((1, 2)).sqrt()
         expected['activation'] = grn(expected['activation'])
         sources.append(grn.gamma)
     branch = F.linear(expected['activation'], w2.double(), mlp.b2.double())
@@ -100,7 +100,7 @@ def test_half_precision(module, dtype: torch.dtype, parts: str, device: str) -> 
     check(module, (2, 4, 9, 96), dtype, device, parts)
 
 
-def test_large_activations_do_not_overflow_the_energy_in_float16(device: str) -> None:
+def test_large_activations_do_not_overflow_the_norm_in_float16(device: str) -> None:
     y = torch.randn(1, 8, 8, 16, device=device).half()
     w1 = 200 * torch.eye(64, 16, device=device).half()
     mlp = FoldedMLP(
@@ -111,8 +111,8 @@ def test_large_activations_do_not_overflow_the_energy_in_float16(device: str) ->
         None,
         None,
     )
-    _, _, energy = norm_mlp.forward(y.float(), y, mlp, torch.ones(64, device=device), False)
-    assert 1000 < energy.max() < 200 * math.sqrt(64 * 16)
+    _, _, gx = norm_mlp.forward(y.float(), y, mlp, torch.ones(64, device=device), False)
+    assert 1000 < gx.max() < 200 * math.sqrt(64 * 16)
 
 
 def test_the_powers_of_two_add_up() -> None:

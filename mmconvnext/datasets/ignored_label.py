@@ -1,0 +1,121 @@
+"""Checks that the parts of a segmentor agree about which label is ignored."""
+
+from collections.abc import Iterable, Sequence
+
+from mmengine.config import ConfigDict
+
+from mmconvnext.datasets.findings import Findings, Severity
+from mmconvnext.datasets.label_values import IGNORED
+from mmconvnext.datasets.num_classes import class_heads, losses
+
+
+def ignored_by_heads(model: ConfigDict) -> frozenset[int]:
+    """The labels, as loaded, that every head of a segmentor ignores; 255 unless the heads say otherwise."""
+    ignored = [{label} for label in _by_heads(model).values() if label is not None]
+    return frozenset.intersection(*map(frozenset, ignored)) if ignored else frozenset({IGNORED})
+
+
+def check_trained_label(
+    findings: Findings, model: ConfigDict, classes: Sequence[str], name: str, has_255: bool
+) -> None:
+    """Checks what the heads of a segmentor ignore against what its training loads.
+
+    Args:
+        findings: Where contradictions go.
+        model: Its config.
+        classes: Of the dataset.
+        name: What the config calls the dataset, such as ``train_dataloader.dataset``.
+        has_255: Whether label maps hold 255 when they are loaded.
+    """
+    padding = (model.get('data_preprocessor') or {}).get('seg_pad_val', IGNORED)
+    by_heads = _by_heads(model)
+    labels = set(by_heads.values())
+    for key, label in by_heads.items():
+        if label is None:  # of losses that ignore nothing
+            continue
+        if has_255 and label != IGNORED:
+            findings.add(
+                'head-knows-no-255',
+                Severity.REFUSES,
+                name,
+                f'heads ignore another label than {IGNORED}, which the label maps hold when they are loaded (that of '
+                'the file, 0 if reduce_zero_label=True, or a class that is not used); the loss cannot take it',
+                f'Set ignore_index={IGNORED} of the heads, or leave it out. Make pixels to ignore {IGNORED}.',
+                example=f'{key}.ignore_index is {label}',
+            )
+        elif padding != label:
+            is_class = 0 <= padding < len(classes)
+            fate = f'learnt as {classes[padding]!r}' if is_class else 'no class, which the loss cannot take'
+            findings.add(
+                'padding-is-learnt',
+                Severity.CHANGES if is_class else Severity.REFUSES,
+                name,
+                'heads do not ignore the borders with which images are padded, whose label is '
+                f'model.data_preprocessor.seg_pad_val, {padding}: they are {fate}',
+                f'Set model.data_preprocessor.seg_pad_val={label}.'
+                if len(labels) == 1
+                else f'Set ignore_index={padding} of all heads, or leave it out.',
+                example=f'{key}.ignore_index is {label}',
+            )
+    for key, head in class_heads(model):
+        label = head.get('ignore_index', IGNORED)
+        for loss in losses(head):
+            if loss.get('ignore_index', label) != label:
+                findings.add(
+                    'loss-ignores-another-label',
+                    Severity.CHANGES,
+                    name,
+                    'losses ignore another label than their heads',
+                    'Give both the same ignore_index.',
+                    example=f'{key}.loss_decode.ignore_index is {loss.ignore_index}, {key}.ignore_index {label}',
+                )
+
+
+def check_evaluated_label(
+    findings: Findings,
+    model: ConfigDict,
+    evaluators: Iterable[ConfigDict],
+    classes: Sequence[str],
+    name: str,
+    has_255: bool,
+) -> None:
+    """Checks what the ``IoUMetric`` of an evaluation ignores against what the heads ignore and the maps hold.
+
+    Args:
+        findings: Where contradictions go.
+        model: The segmentor's config.
+        evaluators: Configs of the evaluators.
+        classes: Of the dataset.
+        name: What the config calls the dataset, such as ``val_dataloader.dataset``.
+        has_255: Whether label maps hold 255 when they are loaded.
+    """
+    learnt = [label for label in _by_heads(model).values() if label is not None]
+    for evaluator in evaluators:
+        if evaluator.get('type') != 'IoUMetric':
+            continue
+        label = evaluator.get('ignore_index', IGNORED)
+        if has_255 and label != IGNORED:
+            findings.add(
+                'evaluator-counts-255',
+                Severity.CHANGES,
+                name,
+                f'is evaluated with ignore_index={label}, while its label maps hold {IGNORED} when they are loaded, so '
+                'that whatever is found there counts as wrong',
+                f'Set ignore_index={IGNORED} of IoUMetric, or leave it out.',
+                count=0,
+            )
+        for ignored in sorted({other for other in learnt if 0 <= other < len(classes) and other != label}):
+            findings.add(
+                'evaluator-counts-what-heads-ignore',
+                Severity.CHANGES,
+                name,
+                f'is evaluated with the class {classes[ignored]!r}, which heads of the model ignore, so that it is not '
+                'learnt',
+                f'Set ignore_index={ignored} of IoUMetric too, or leave ignore_index of the heads out.',
+                count=0,
+            )
+
+
+def _by_heads(model: ConfigDict) -> dict[str, int | None]:
+    """What each head ignores, by its dotted name."""
+    return {key: head.get('ignore_index', IGNORED) for key, head in class_heads(model)}

@@ -1,0 +1,71 @@
+"""Images without labels, from a folder tree or a list."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.dataset import BaseDataset
+from mmengine.registry import DATASETS
+
+from mmconvnext.datasets.errors import DataError
+from mmconvnext.datasets.image_map_pairs import IMAGES
+from mmconvnext.runner.loading import FileError
+
+
+@DATASETS.register_module()
+class UnlabelledImages(BaseDataset):
+    """All images below a folder, or those of a list.
+
+    An image that cannot be read does not end a training of days: the next one takes its place. ``skipped`` of the
+    sample says what was passed over and why, and
+    :class:`~mmconvnext.pretraining.skipped_images.SkippedImagesHook` logs it.
+
+    Args:
+        ann_file: A text file with the path of an image in each line, below ``data_prefix['img_path']``; empty takes all
+            images below that folder.
+        data_prefix: ``img_path``, the folder of the images.
+        kwargs: Those of MMEngine's ``BaseDataset``, such as ``data_root`` and ``pipeline``.
+
+    Raises:
+        DataError: If there are no images.
+    """
+
+    def __init__(self, ann_file: str = '', data_prefix: dict | None = None, **kwargs: Any) -> None:
+        super().__init__(ann_file=ann_file, data_prefix=data_prefix or dict(img_path=''), **kwargs)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Returns the path of each image, sorted by name or in the order of the list."""
+        folder = self.data_prefix['img_path']
+        if self.ann_file:
+            lines = Path(self.ann_file).read_text(encoding='utf-8').splitlines()
+            paths = [os.path.join(folder, line.strip()) for line in lines if line.strip()]
+        else:
+            paths = sorted(
+                os.path.join(place, name)
+                for place, _, names in os.walk(folder, followlinks=True)
+                for name in names
+                if name.lower().endswith(IMAGES)
+            )
+        if not paths:
+            raise DataError(
+                f'{self.ann_file or folder} has no images; they end in {", ".join(IMAGES)}.',
+                path=self.ann_file or folder,
+            )
+        return [dict(img_path=path) for path in paths]
+
+    def prepare_data(self, idx: int) -> Any:
+        """Loads the image of an index or, where it cannot be read, the next one that can.
+
+        Raises:
+            DataError: If no image can be read.
+        """
+        skipped: dict[str, str] = {}
+        for offset in range(len(self)):
+            try:
+                sample = super().prepare_data((idx + offset) % len(self))
+            except FileError as error:
+                skipped[error.facts['path']] = str(error)
+                continue
+            sample['data_samples'].set_metainfo(dict(skipped=skipped))
+            return sample
+        raise DataError(f'None of the {len(self)} images can be read. The first: {next(iter(skipped.values()))}')

@@ -1,0 +1,108 @@
+"""Files that are whole or not there, also when the disk is full; and the last good checkpoint stays."""
+
+import errno
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mmengine.fileio import BaseStorageBackend, LocalBackend
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+from mmconvnext.errors import UserError
+
+REMEDIES = {
+    errno.ENOSPC: 'Make room on its disk.',
+    errno.EDQUOT: 'Make room in your quota of its disk.',
+    errno.EFBIG: 'The limit on the size of a file is below its size; "ulimit -f unlimited" lifts it.',
+}
+
+
+@contextmanager
+def written_whole(path: Path, then: str = '') -> Iterator[Path]:
+    """Gives a file its name when it is whole, so that one of that name from before is never half-overwritten.
+
+    Args:
+        path: Its name.
+        then: A sentence that follows the error's.
+
+    Yields:
+        Another name in the same folder, under which to write it.
+
+    Raises:
+        UserError: If the operating system refuses to write it. ``facts['path']`` is its name; nothing is left of it.
+    """
+    part = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
+    try:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        message = ' '.join(filter(None, [f'{path} cannot be written: {reason}.', REMEDIES.get(error.errno or 0), then]))
+        raise UserError(message, path=path, reason=reason) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class LateRemoval(LocalBackend):
+    """MMEngine's access to local files, which removes files not when it is told to but later."""
+
+    def __init__(self) -> None:
+        self._outdated: dict[str, int] = {}
+
+    def remove(self, filepath: str | Path) -> None:
+        """Remembers a file as outdated."""
+        self._outdated[str(filepath)] = os.stat(filepath).st_ino
+
+    def remove_outdated(self) -> None:
+        """Removes the outdated files, but for those that have been written anew since."""
+        for path, inode in self._outdated.items():
+            if os.path.exists(path) and os.stat(path).st_ino == inode:
+                super().remove(path)
+        self._outdated.clear()
+
+
+class LateRemovalCheckpointHook(CheckpointHook):
+    """MMEngine's hook, which removes an outdated checkpoint when the new one is there, and not before."""
+
+    file_backend: BaseStorageBackend  # MMEngine's own, without a type
+
+    def before_train(self, runner: Runner) -> None:
+        """Sets up the access to files."""
+        super().before_train(runner)
+        if type(self.file_backend) is LocalBackend:
+            self.file_backend = LateRemoval()
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
+        super()._save_checkpoint_with_step(runner, step, meta)
+        self._remove_outdated()
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
+        super()._save_best_checkpoint(runner, metrics)
+        self._remove_outdated()
+
+    def _remove_outdated(self) -> None:
+        if isinstance(self.file_backend, LateRemoval):
+            self.file_backend.remove_outdated()
+
+
+def say_once_if_full(logger: logging.Logger) -> None:
+    """Lets a log file that cannot be written be said once; logging has a traceback for each message that is lost.
+
+    Args:
+        logger: From then on it logs to its other handlers only.
+    """
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handleError = partial(_stop, logger, handler)  # type: ignore[method-assign]
+
+
+def _stop(logger: logging.Logger, handler: logging.FileHandler, record: logging.LogRecord) -> None:
+    logger.removeHandler(handler)
+    reason = getattr(sys.exc_info()[1], 'strerror', None) or sys.exc_info()[1]
+    print(f'the log file {handler.baseFilename} cannot be written and ends here: {reason}', file=sys.stderr)
