@@ -94,9 +94,14 @@ class TimmFeatures(DenseBackbone):
             'drop_path_rate', drop_path_rate, (int, float), lambda p: 0 <= p < 1, 'a number, at least 0 and less than 1'
         )
         whole = _on_meta(model_name, timm_args or {})
-        self.timm_args = _for_any_size(model_name, whole, drop_path_rate, timm_args or {})
         levels = _levels(model_name, whole, self.out_indices[-1] + 1)
+        self.timm_args = _for_any_size(model_name, whole, drop_path_rate, timm_args or {})
         self.layers = TimmLayers.of(_groups(model_name, whole), [whole.feature_info[i]['module'] for i in levels])
+        if self.layers.ends[-1] == 0:
+            raise UserError(
+                f'timm does not tell the blocks of {model_name} apart, which freezing and decay need.',
+                network=model_name,
+            )
         self.decay_layers = arguments.checked(
             'decay_layers', decay_layers, [int], lambda n: n > 0, 'a positive integer'
         )
@@ -250,15 +255,21 @@ def _parents(name: str) -> Iterator[str]:
         yield name
 
 
-def _for_any_size(
-    model_name: str, whole: nn.Module, drop_path_rate: float, timm_args: Mapping[str, Any]
-) -> dict[str, Any]:
+def _for_any_size(model_name: str, whole: Any, drop_path_rate: float, timm_args: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the arguments of timm.create_model, with those that let the network take images of any size."""
     known = inspect.signature(type(whole).__init__).parameters
     if drop_path_rate and 'drop_path_rate' not in known:
         raise UserError(
             f'drop_path_rate={drop_path_rate}: {model_name} has no stochastic depth in timm. Set it to 0.',
             argument='drop_path_rate',
+        )
+    cfg = whole.pretrained_cfg
+    if cfg['fixed_input_size'] and 'strict_img_size' not in known and 'img_size' not in timm_args:
+        size = cfg['input_size'][1:]
+        raise UserError(
+            f'{model_name} takes images of one size, {size}, and no others. If all of yours have one, give it as '
+            'timm_args=dict(img_size=(height, width)).',
+            size=size,
         )
     rate = dict(drop_path_rate=drop_path_rate) if 'drop_path_rate' in known else {}
     return {**{name: value for name, value in ANY_SIZE.items() if name in known}, **rate, **timm_args}
@@ -282,7 +293,8 @@ def _on_meta(model_name: str, timm_args: Mapping[str, Any]) -> Any:
 def _levels(model_name: str, whole: Any, count: int) -> list[int]:
     """Returns the index of each stage among timm's features of the network."""
     if not hasattr(whole, 'forward_intermediates') or not hasattr(whole, 'feature_info'):
-        raise UserError(f'{model_name} cannot return maps of its stages: in timm it has no forward_intermediates.')
+        message = f'{model_name} cannot return maps of its stages: in timm it has no forward_intermediates.'
+        raise UserError(message, network=model_name)
     by_stride = {info['reduction']: i for i, info in enumerate(whole.feature_info)}
     if missing := [stride for stride in STRIDES[:count] if stride not in by_stride]:
         raise UserError(
@@ -298,7 +310,8 @@ def _groups(model_name: str, whole: Any) -> dict[str, int]:
     from timm.models import group_parameters
 
     if not hasattr(whole, 'group_matcher'):
-        raise UserError(f'timm has no groups of the parameters of {model_name}, which freezing and decay need.')
+        message = f'timm has no groups of the parameters of {model_name}, which freezing and decay need.'
+        raise UserError(message, network=model_name)
     return group_parameters(whole, whole.group_matcher(coarse=False), reverse=True)
 
 

@@ -358,6 +358,8 @@ def test_image_statistics_are_those_of_the_weights():
         (dict(model_name='resnet51'), 'similar'),
         (dict(model_name='resnet50.nope'), 'similar'),
         (dict(model_name='vit_tiny_patch16_224'), 'strides'),
+        (dict(model_name='maxvit_tiny_tf_224'), 'size'),
+        (dict(model_name='vgg11_bn'), 'network'),
         (dict(model_name='densenet121', drop_path_rate=0.1), 'argument'),
         (dict(model_name='resnet18', drop_path_rate=1.0), 'argument'),
         (dict(model_name='resnet18', norm_cfg=dict(type='GN')), 'argument'),
