@@ -19,7 +19,6 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from benchmarks import arguments, gpu, timing
-from benchmarks.backbone import print_table
 from benchmarks.detector import batch, device_of, step
 from mmconvnext.config import machine
 from mmconvnext.config.backbone import find_backbone
@@ -151,6 +150,14 @@ def _settle_batch_norms(backbone: nn.Module) -> None:
         backbone(torch.randn(4, 3, 64, 96))
     for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum
+
+
+def print_table(result: dict[str, Any]) -> None:
+    """Prints one mode, the fastest first."""
+    print(f'\n{result["model"]}, {result["mode"]}, {result["dtype"]}, {"x".join(map(str, result["input"]))}')
+    for name, row in sorted(result['rows'].items(), key=lambda item: item[1]['seconds']):
+        times = f'{1e3 * row["seconds"]:9.1f} ms +-{row["spread"]:4.0%}'
+        print(f'{name:40s} {times}  peak {row["peak"] / 2**20:7.0f} MiB')
 
 
 def _peak(path: Path, args: argparse.Namespace, mode: str, ready: Callable[[], None]) -> None:

@@ -45,6 +45,20 @@ def test_a_step_of_each_mode(monkeypatch):
         rivals.turn(ROOT / 'configs/peers/mask_rcnn_efficientnet_b0_3x.py', args, mode)()
 
 
+def test_figures_are_printed_and_written(tmp_path, monkeypatch, capsys):
+    out = tmp_path / 'cpu.json'
+    measured = {'seconds': 0.25, 'spread': 0.1, 'peak': 2**21}
+    result = {'model': 'mask_rcnn', 'mode': 'inference', 'dtype': 'fp32', 'input': [2, 3, 64, 96]}
+    monkeypatch.setattr(rivals, 'measure', lambda args, configs, mode: {**result, 'rows': {RESNET: measured}})
+    monkeypatch.setattr(rivals.arguments, 'check_memory', lambda: None)
+    monkeypatch.setattr('sys.argv', ['rivals', 'mask_rcnn', '--modes', 'inference', '--out', str(out)])
+    rivals.main()
+    assert capsys.readouterr().out.splitlines()[-1].split() == [RESNET, '250.0', 'ms', '+-', '10%', 'peak', '2', 'MiB']
+    (written,) = json.loads(out.read_text())
+    assert written['rows'][RESNET] == measured
+    assert written['machine']['threads'] == torch.get_num_threads()
+
+
 def row(name):
     return table.Rival(
         ROOT / f'configs/peers/{name}.py', False, "ConvNeXt's recipe", 'w', 'MIT', Complexity(1, 1), None
