@@ -68,6 +68,7 @@ setup(
             *TRAINING,
         ],
         'hub': ['huggingface_hub'],  # for checkpoint='hf-hub:...'
+        'timm': ['timm>=1.0.31', 'huggingface_hub'],  # for backbones of type TimmFeatures
         'test': [
             'pytest',
             'pytest-xdist',

@@ -1,10 +1,10 @@
-"""Regenerates docs/model_zoo.md and configs/metafile.yml from the configs, or checks that they are up to date."""
+"""Regenerates docs/model_zoo.md, docs/rivals.md and configs/metafile.yml, or checks that they are up to date."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from zoo import page
+from zoo import page, rivals
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,7 +16,12 @@ def main() -> None:
     check = parser.parse_args().check
 
     configs = list(page.entries(ROOT / 'configs'))
-    pages = {ROOT / 'docs/model_zoo.md': page.page(configs), ROOT / 'configs/metafile.yml': page.metafile(configs)}
+    compared = list(rivals.rivals(ROOT / 'configs', configs))
+    pages = {
+        ROOT / 'docs/model_zoo.md': page.page(configs),
+        ROOT / 'configs/metafile.yml': page.metafile(configs),
+        ROOT / 'docs/rivals.md': rivals.page(compared, ROOT / 'benchmarks/results/rivals'),
+    }
     stale = [path for path, text in pages.items() if not path.is_file() or path.read_text(encoding='utf-8') != text]
     for path in stale:
         if check:

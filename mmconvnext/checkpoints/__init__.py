@@ -8,6 +8,7 @@ A checkpoint passes these modules, none of which imports a later one::
     recognise     tensors -> a ConvNeXt under this package's names, by dialects (written with naming) and network
     fit_backbone  a ConvNeXt -> what to load (load_plan), by check_tensors and adapt_stem
     fit_by_name   the same for another backbone, whose tensors have its own names
+    fit_timm      the same for a network of timm, whose names may be others that timm reads
     fit_detector  the same for a whole detector or segmentor
     load          changes the model
 

@@ -24,7 +24,7 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
     """Checks tensors against ``model``.
 
     Args:
-        model: A detector or segmentor with a backbone of this package.
+        model: A detector or segmentor.
         tensors: A ConvNeXt's may have the names of any dialect, the others have the model's own.
             The names of Mask R-CNN, Cascade R-CNN and UperNet are the same in all versions of these.
         source: The file's name for messages.
@@ -34,11 +34,13 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
     Raises:
         CheckpointError: If they do not fit.
     """
-    paths = {path: module for path, module in model.named_modules() if isinstance(module, DenseBackbone)}
+    modules = dict(model.named_modules())
+    paths: dict[str, nn.Module] = {path: m for path, m in modules.items() if isinstance(m, DenseBackbone)}
+    if not paths and 'backbone' in modules:  # OpenMMLab's own
+        paths = {'backbone': modules['backbone']}
     if not paths:
         name = type(model).__name__
-        message = f'{name} has no ConvNeXt, nor another backbone of this package, to load {source} into.'
-        raise CheckpointError(message, file=source, model=name)
+        raise CheckpointError(f'{name} has no backbone to load {source} into.', file=source, model=name)
     root = _prefix_of_model(tensors, next(iter(paths)), source)
     backbones = {path: module for path, module in paths.items() if isinstance(module, ConvNeXt)}
     rest = {name.removeprefix(root): tensor for name, tensor in tensors.items() if name.startswith(root)}

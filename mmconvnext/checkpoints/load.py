@@ -10,12 +10,14 @@ from torch import nn
 
 from mmconvnext.backbones.contract import DenseBackbone
 from mmconvnext.backbones.convnext import ConvNeXt
+from mmconvnext.backbones.timm_features import TimmFeatures
 from mmconvnext.checkpoints.adapt_stem import StemPolicy
 from mmconvnext.checkpoints.errors import CheckpointError
 from mmconvnext.checkpoints.find_tensors import tensors_in
 from mmconvnext.checkpoints.fit_backbone import fit_backbone
 from mmconvnext.checkpoints.fit_by_name import fit_by_name
 from mmconvnext.checkpoints.fit_detector import fit_detector
+from mmconvnext.checkpoints.fit_timm import fit_timm
 from mmconvnext.checkpoints.load_plan import LoadPlan
 from mmconvnext.checkpoints.locate import locate
 from mmconvnext.checkpoints.read_file import read_file
@@ -69,6 +71,8 @@ def load_pretrained(
     elif final_norm:
         message = f'final_norm=True is for a ConvNeXt, and the backbone is a {type(backbone).__name__}. Leave it out.'
         raise CheckpointError(message, final_norm=True)
+    elif isinstance(backbone, TimmFeatures):
+        plan = fit_timm(backbone, tensors, source, prefix)
     else:
         plan = fit_by_name(backbone, tensors, source, prefix)
     plan.notes += notes

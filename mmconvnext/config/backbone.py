@@ -7,12 +7,15 @@ from mmconvnext.backbones import ConvNeXt, DenseBackbone
 from mmconvnext.config_tree import NodePath, look_up, walk, walk_with_path
 from mmconvnext.errors import UserError
 
+# Backbones of MMDetection and MMSegmentation that configs here have, for figures that were published with them
+OPENMMLABS = ('SwinTransformer',)
+
 
 def find_backbone(model: ConfigDict) -> ConfigDict:
     """Returns the config of the model's backbone, at whatever depth it is nested.
 
     Raises:
-        UserError: If the model has no backbone of this package.
+        UserError: If the model has neither a backbone of this package nor one of :data:`OPENMMLABS`.
     """
     return look_up(model, backbone_path(model))
 
@@ -21,10 +24,10 @@ def backbone_path(model: ConfigDict) -> NodePath:
     """Returns the path from the model to the config of its backbone.
 
     Raises:
-        UserError: If the model has no backbone of this package.
+        UserError: If the model has neither a backbone of this package nor one of :data:`OPENMMLABS`.
     """
     for path, node in walk_with_path(model):
-        if _is(node.get('type'), DenseBackbone):
+        if _is(node.get('type'), DenseBackbone) or (path[-1:] == ('backbone',) and is_openmmlabs(node)):
             return path
     others = [node.type for node in walk(model) if str(node.get('type')).endswith('.ConvNeXt')]
     hint = (
@@ -34,6 +37,11 @@ def backbone_path(model: ConfigDict) -> NodePath:
         else ''
     )
     raise UserError(f"the model has no backbone of type 'ConvNeXt', which is what this package is for.{hint}")
+
+
+def is_openmmlabs(backbone: ConfigDict) -> bool:
+    """Returns whether a backbone is OpenMMLab's: it does not tell its channels, so its config has neck and heads."""
+    return backbone.get('type') in OPENMMLABS
 
 
 def is_convnext(backbone: ConfigDict) -> bool:

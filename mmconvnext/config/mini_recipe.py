@@ -145,6 +145,8 @@ def scale_down(cfg: Config, root: Path, options: Options) -> None:
     backbone = find_backbone(cfg.model)
     if options.get('model', *backbone_path(cfg.model), 'init_cfg') is None:
         backbone.init_cfg = None
+    if 'norm_eval' in backbone:
+        backbone.norm_eval = False  # random weights have no statistics to keep
     backbone.drop_path_rate = 0.0  # it regularizes 36 epochs, not a few hundred steps
     cfg.optim_wrapper.optimizer.lr = recipe.lr
     if 'decay_rate' in cfg.optim_wrapper.get('paramwise_cfg', {}):

@@ -7,7 +7,7 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.registry import MODELS
 
-from mmconvnext.config.backbone import backbone_path
+from mmconvnext.config.backbone import backbone_path, is_openmmlabs
 from mmconvnext.config.options import Options
 from mmconvnext.config_tree import NodePath, look_up, walk_with_path
 from mmconvnext.errors import UserError
@@ -31,6 +31,8 @@ def match_backbone(model: ConfigDict, options: Options | None = None) -> None:
         UserError: If the backbone's arguments are wrong, or neck or heads cannot use its outputs.
     """
     path = backbone_path(model)
+    if is_openmmlabs(look_up(model, path)):
+        return
     cfg = copy.deepcopy(look_up(model, path))
     cfg.pop('init_cfg', None)
     with torch.device('meta'):  # checks the arguments without allocating the weights

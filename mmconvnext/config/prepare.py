@@ -11,6 +11,7 @@ from mmengine.config import Config, ConfigDict
 from mmconvnext.checkpoints.locate import locate
 from mmconvnext.config import machine, processes
 from mmconvnext.config.data_root import set_data_root
+from mmconvnext.config.image_statistics import match_image_statistics
 from mmconvnext.config.keywords import check_keywords, name_unknown_keywords
 from mmconvnext.config.metric_names import check_monitored
 from mmconvnext.config.mini_recipe import reads_from, scale_down
@@ -119,6 +120,7 @@ def apply_options(cfg: Config, options: Options) -> None:
     options.apply(cfg)
     match_size(cfg.model, options)
     match_backbone(cfg.model, options)
+    match_image_statistics(cfg.model, options)
 
 
 def prepare_training(

@@ -6,7 +6,7 @@ from mmengine.config import Config, ConfigDict
 
 from mmconvnext.backbones import resolve_arch
 from mmconvnext.checkpoints.manifest import MANIFEST, Weights
-from mmconvnext.config.backbone import backbone_path, find_backbone, is_convnext
+from mmconvnext.config.backbone import backbone_path, find_backbone, is_convnext, is_openmmlabs
 from mmconvnext.config.options import Options
 from mmconvnext.config_tree import as_list, look_up, walk
 from mmconvnext.errors import UserError
@@ -34,7 +34,8 @@ def set_pretrained(cfg: Config, pretrained: str) -> list[str]:
     rest: list[Any] = [node for node in given if 'checkpoint' not in node]
     kept = {} if pretrained == 'none' else {k: node[k] for node in loaders for k in OF_THE_BACKBONE if k in node}
     if pretrained != 'none':
-        rest.append(dict(type='ConvNeXtPretrained', checkpoint=pretrained, **kept))
+        kind = 'Pretrained' if is_openmmlabs(backbone) else 'ConvNeXtPretrained'
+        rest.append(dict(type=kind, checkpoint=pretrained, **kept))
     backbone.init_cfg = rest[0] if len(rest) == 1 else rest or None
     dropped = {key: node[key] for node in loaders for key in node if key not in ('type', 'checkpoint', *kept)}
     if not dropped:

@@ -11,6 +11,8 @@ from mmengine.structures import BaseDataElement
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmconvnext.config.backbone import find_backbone, is_openmmlabs
+
 # Tables 3 and 4 of arXiv 2201.03545: one image of this width and height; a detector's heads see this many boxes
 DETECTION_SIZE = (1280, 800)
 PROPOSALS = 1000
@@ -40,9 +42,12 @@ def measure(cfg: Config) -> Complexity:
     """
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     is_detr = 'positional_encoding' in cfg.model
-    # A DETR computes its grids of reference points on the CPU, whatever the device
-    with torch.device('cpu' if is_detr else 'meta'):
+    # OpenMMLab's Swin computes its rates of stochastic depth as tensors, so it is built with its weights
+    with torch.device('cpu' if is_detr or is_openmmlabs(find_backbone(cfg.model)) else 'meta'):
         model = MODELS.build(cfg.model).eval()
+    # A DETR computes its grids of reference points on the CPU, whatever the device
+    with torch.device('cpu' if is_detr else 'meta') as device:
+        model.to(device)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             if hasattr(model, 'decode_head'):
                 crop = cfg.model.data_preprocessor.size[0]

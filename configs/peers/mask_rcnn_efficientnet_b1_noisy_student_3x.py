@@ -1,0 +1,9 @@
+# ConvNeXt's recipe: ours, no published number. Noisy Student: arXiv 1911.04252
+_base_ = './mask_rcnn_efficientnet_b1_3x.py'
+
+model = dict(
+    backbone=dict(
+        model_name='tf_efficientnet_b1.ns_jft_in1k',
+        init_cfg=dict(checkpoint='hf-hub:timm/tf_efficientnet_b1.ns_jft_in1k'),
+    )
+)

@@ -1,0 +1,12 @@
+# ConvNeXt's recipe: ours, no published number
+_base_ = '../_base_/recipes/mask_rcnn_convnext.py'
+
+model = dict(
+    backbone=dict(
+        model_name='swin_base_patch4_window7_224.ms_in1k',
+        drop_path_rate=0.7,  # ours: that of ConvNeXt-B
+        decay_layers=12,
+        init_cfg=dict(type='Pretrained', checkpoint='hf-hub:timm/swin_base_patch4_window7_224.ms_in1k'),
+    ),
+    neck=dict(in_channels=[128, 256, 512, 1024]),
+)

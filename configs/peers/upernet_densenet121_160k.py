@@ -1,0 +1,12 @@
+# ConvNeXt's recipe: ours, no published number
+_base_ = '../_base_/recipes/upernet_convnext.py'
+
+model = dict(
+    backbone=dict(
+        model_name='densenet121.ra_in1k',
+        drop_path_rate=0.0,  # timm's DenseNet has no stochastic depth
+        init_cfg=dict(type='Pretrained', checkpoint='hf-hub:timm/densenet121.ra_in1k'),
+    ),
+    decode_head=dict(in_channels=[256, 512, 1024, 1024]),
+    auxiliary_head=dict(in_channels=1024),
+)

@@ -1,0 +1,13 @@
+# ConvNeXt's recipe: ours, no published number
+_base_ = '../_base_/recipes/upernet_convnext.py'
+
+model = dict(
+    backbone=dict(
+        model_name='swin_small_patch4_window7_224.ms_in1k',
+        drop_path_rate=0.3,  # that of ConvNeXt-S
+        decay_layers=12,
+        init_cfg=dict(type='Pretrained', checkpoint='hf-hub:timm/swin_small_patch4_window7_224.ms_in1k'),
+    ),
+    decode_head=dict(in_channels=[96, 192, 384, 768]),
+    auxiliary_head=dict(in_channels=384),
+)

@@ -1,0 +1,11 @@
+# ConvNeXt's recipe: ours, no published number
+_base_ = '../_base_/recipes/upernet_convnext.py'
+
+model = dict(
+    backbone=dict(
+        model_name='swin_tiny_patch4_window7_224.ms_in1k',
+        init_cfg=dict(type='Pretrained', checkpoint='hf-hub:timm/swin_tiny_patch4_window7_224.ms_in1k'),
+    ),
+    decode_head=dict(in_channels=[96, 192, 384, 768]),
+    auxiliary_head=dict(in_channels=384),
+)
