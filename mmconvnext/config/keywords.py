@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
-from mmengine.hooks import CheckpointHook
 from mmengine.registry import (
     DATA_SAMPLERS,
     DATASETS,
@@ -28,7 +27,6 @@ from mmengine.registry import (
     VISUALIZERS,
     Registry,
 )
-from mmengine.runner import Runner, TestLoop, ValLoop
 from mmengine.utils import ManagerMixin
 from torch.utils.data import DataLoader
 
@@ -71,9 +69,6 @@ OF_MMENGINE = re.compile(
     r'(\w+_dataloader(\.sampler)?|optim_wrapper(\.optimizer)?|(train|val|test)_cfg|randomness|log_processor'
     r'|default_hooks\.\w+|param_scheduler(\.\d+)?)\.\w+'
 )
-# What hands its other arguments to another function, which it calls after an epoch of training
-HANDS_ON = {CheckpointHook: Runner.save_checkpoint}
-LOOPS_BY_DEFAULT = {'val_cfg': ValLoop, 'test_cfg': TestLoop}
 
 
 @dataclass(frozen=True)
@@ -157,6 +152,10 @@ def arguments(kind: Callable) -> set[str] | None:
 
     A class that takes any is expected to hand them to the classes that it inherits from.
     """
+    # Not at the top, here and below: they import OpenCV
+    from mmengine import runner
+    from mmengine.hooks import CheckpointHook
+
     if not inspect.isclass(kind):
         return _of_signature(kind)[0] if not _of_signature(kind)[1] else None
     names, closed = set[str](), False
@@ -164,8 +163,9 @@ def arguments(kind: Callable) -> set[str] | None:
         if '__init__' in vars(base) and not closed:
             own, is_open = _of_signature(vars(base)['__init__'])
             names |= own - {'self'}
-            if is_open and base in HANDS_ON:
-                handed_on, is_open = _of_signature(HANDS_ON[base])
+            if is_open and base is CheckpointHook:
+                # It hands the others to this function, after an epoch of training
+                handed_on, is_open = _of_signature(runner.Runner.save_checkpoint)
                 names |= handed_on - {'self'}
             closed = not is_open
     if issubclass(kind, ManagerMixin):
@@ -200,11 +200,13 @@ def _kinds(path: NodePath, node: ConfigDict, scope: str | None) -> Iterator[Any]
 
 def _untyped(top: str) -> Any:
     """What MMEngine makes of a dictionary without a type."""
+    from mmengine import runner
+
     if top.endswith('_dataloader'):
         return DataLoader
     if top == 'randomness':
-        return Runner.set_randomness
-    return LOOPS_BY_DEFAULT.get(top)
+        return runner.Runner.set_randomness
+    return {'val_cfg': runner.ValLoop, 'test_cfg': runner.TestLoop}.get(top)
 
 
 def _registered(registry: Registry, kind: str, scope: str | None) -> Any:

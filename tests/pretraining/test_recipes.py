@@ -45,7 +45,8 @@ def test_weight_decay_is_that_of_the_authors_code() -> None:
     """Not of vectors that are biases or LayerNorm's; but of GRN's, and of the mask token."""
     cfg = config('atto')
     cfg.optim_wrapper.optimizer.fused = False
-    model = MODELS.build(dict(cfg.model, backbone=dict(cfg.model.backbone, arch=dict(depths=(1,) * 4, widths=(8,) * 4))))
+    toy = dict(depths=(1, 1, 1, 1), widths=(8, 8, 8, 8))
+    model = MODELS.build(dict(cfg.model, backbone=dict(cfg.model.backbone, arch=toy)))
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
     decays = {id(p): group['weight_decay'] for group in optimizer.param_groups for p in group['params']}
     for name, parameter in model.named_parameters():
