@@ -44,6 +44,4 @@ def scale_down_pretraining(cfg: Config, root: Path, options: Options, train_imag
     warmup, main = as_list(cfg.param_scheduler)
     warmup_steps = max(2, round(WARMUP_STEPS * steps / (EPOCHS * (train_images // BATCH_SIZE))))
     warmup.update(by_epoch=False, end=warmup_steps, convert_to_iter_based=False)
-    main.update(
-        by_epoch=False, begin=warmup_steps, end=steps, T_max=max(1, steps - warmup_steps), convert_to_iter_based=False
-    )
+    main.update(by_epoch=False, begin=warmup_steps, end=steps, convert_to_iter_based=False)

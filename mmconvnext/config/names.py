@@ -23,6 +23,13 @@ TOP_LEVEL = (
     *('model_wrapper_cfg', 'find_unused_parameters', 'compile'),
 )
 
+# Of these, those that configs use as they are read, so that setting one afterwards does nothing; and what does it
+VARIABLES = {
+    'data_root': '--data-root FOLDER moves the data',
+    'dataset_type': 'set the type of each dataset',
+    'backend_args': 'set those of each dataset',
+}
+
 # Names of variables in configs, such as test_pipeline and tta_test_cfg, which are not misspelt settings
 VARIABLE = re.compile('tta_|.*_(pipeline|args)$|(conv|norm|act)_cfg$')
 
@@ -67,9 +74,12 @@ def unread_names(cfg: Config, options: Options) -> list[str]:
     notes = [f'the config has {name}, which nothing reads; it is now {OUTDATED[name]}' for name in _outdated(cfg)]
     notes += [f'the config has {name}, which nothing reads; {meant} is close' for name, meant in misspelt(cfg).items()]
     for name in options.tree:
-        if name in TOP_LEVEL or name.startswith('tta_'):
+        if (name in TOP_LEVEL and name not in VARIABLES) or name.startswith('tta_'):
             continue
-        now = [f'it is now {OUTDATED[name]}'] if name in OUTDATED else _places_of(cfg, name)
+        if name in OUTDATED:
+            now = [f'it is now {OUTDATED[name]}']
+        else:
+            now = [VARIABLES[name]] if name in VARIABLES else _places_of(cfg, name)
         why = 'it was used as the file was read' if name in cfg else f'the config has no {name}'
         notes.append(f'--cfg-options {name}: {why}, and nothing reads it{"".join(f"; {one}" for one in now)}')
     notes += [

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from mmconvnext.config_tree import NodePath, look_up
+from mmconvnext.config_tree import NodePath, as_list, look_up
 from mmconvnext.errors import UserError
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -111,6 +111,17 @@ def check_forms(cfg: Config) -> None:
         value = look_up(cfg, tuple(key.split('.')))
         if value is not None and (not isinstance(value, int) or value < 1):
             raise UserError(f'{key} is {value!r}; it must be a whole number, 1 or more.', key=key)
+
+    schedules = cfg.get('param_scheduler')
+    for index, one in enumerate(as_list(schedules)):
+        key = f'param_scheduler.{index}' if isinstance(schedules, list | tuple) else 'param_scheduler'
+        begin, end = one.get('begin', 0), one.get('end')
+        if isinstance(begin, int) and isinstance(end, int) and begin >= end:
+            raise UserError(
+                f'{key} begins at {begin} and ends at {end}, so it would never run. With another length of the '
+                'training, set begin and end of every schedule, its warm-up included.',
+                key=key,
+            )
 
 
 def _mark_replaced(value: Any, cfg: Config, path: NodePath) -> None:

@@ -107,6 +107,13 @@ def _own_bases() -> Iterator[None]:
 def _unreadable(path: str | Path, error: Exception) -> UserError:
     if 'cannot inherit from base' in str(error):
         name = str(error).partition('=')[0]
+        if "<class 'list'>" in str(error):
+            return UserError(
+                f'{path}: {name} is a dictionary, but it is a list in the config of _base_, which a config replaces as '
+                f'a whole. Write {name}=[dict(one, ...) for one in _base_.model. ... .{name}], with what is other in '
+                'each.',
+                config=str(path),
+            )
         return UserError(
             f'{path}: {name} is a dictionary, but it is not one in the config of _base_. To replace that one, write '
             f'{name}=dict(_delete_=True, ...).',

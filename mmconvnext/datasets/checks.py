@@ -188,6 +188,8 @@ def _check_paths(cfg: Config, sources: Sequence[Source], segmentation: bool) -> 
         return
     lines = ['the data of this config was not found. Looked for:']
     lines += [f'    {path}    ({key})' for path, key in missing.items()]
+    if any('\\' in path for path in missing):
+        lines += ['Backslashes do not part folders on this machine: write / in the config.']
     roots = dict.fromkeys(str(source.cfg.get('data_root') or '.') for source in sources)
     layout = ADE20K_LAYOUT if segmentation else COCO_LAYOUT
     if any(not _loads_like(source.dataset, 'mmdet', 'CocoDataset', ()) for source in sources) and not segmentation:

@@ -36,8 +36,11 @@ def why_unreadable(path: str) -> str | None:
 def why_unidentified(path: str) -> str:
     """Says why Pillow takes a file for no image."""
     with open(path, 'rb') as file:
-        if file.read(4) in TIFF:
-            return 'it is a TIFF of a kind that Pillow does not read, such as one of five channels'
+        start = file.read(12)
+    if start[:4] in TIFF:
+        return 'it is a TIFF of a kind that Pillow does not read, such as one of five channels'
+    if start[4:8] == b'ftyp':
+        return 'it is HEIC, AVIF or a film, whatever its name says, as telephones save them; convert it to JPEG'
     return 'it is no image'
 
 

@@ -14,14 +14,29 @@ class Listings:
 
     def __init__(self) -> None:
         self._names: dict[str, frozenset[str]] = {}
+        self._by_letters: dict[str, dict[str, list[str]]] = {}
 
     def __contains__(self, path: str) -> bool:
         """Whether a file or folder of exactly this name exists."""
         folder, name = os.path.split(path)
+        return name in self._names_in(folder)
+
+    def in_other_capitals(self, path: str) -> str | None:
+        """The name in the path's folder that differs in capitals only; None if there is none, or more than one."""
+        folder, name = os.path.split(path)
+        if folder not in self._by_letters:
+            names = self._names_in(folder)
+            self._by_letters[folder] = {}
+            for there in names:
+                self._by_letters[folder].setdefault(there.casefold(), []).append(there)
+        alike = self._by_letters[folder].get(name.casefold(), [])
+        return alike[0] if len(alike) == 1 else None
+
+    def _names_in(self, folder: str) -> frozenset[str]:
         if folder not in self._names:
             there = os.path.isdir(folder or '.')
             self._names[folder] = frozenset(os.listdir(folder or '.')) if there else frozenset()
-        return name in self._names[folder]
+        return self._names[folder]
 
 
 def absent(paths: Iterable[str]) -> list[str]:

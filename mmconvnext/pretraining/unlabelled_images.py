@@ -1,5 +1,6 @@
 """Images without labels, from a folder tree or a list."""
 
+import codecs
 import os
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ class UnlabelledImages(BaseDataset):
         kwargs: Those of MMEngine's ``BaseDataset``, such as ``data_root`` and ``pipeline``.
 
     Raises:
-        DataError: If there are no images.
+        DataError: If there are no images, or the list is not text.
     """
 
     def __init__(self, ann_file: str = '', data_prefix: dict | None = None, **kwargs: Any) -> None:
@@ -37,8 +38,8 @@ class UnlabelledImages(BaseDataset):
         """Returns the path of each image, sorted by name or in the order of the list."""
         folder = self.data_prefix['img_path']
         if self.ann_file:
-            lines = Path(self.ann_file).read_text(encoding='utf-8').splitlines()
-            paths = [os.path.join(folder, line.strip()) for line in lines if line.strip()]
+            lines = _read_lines(Path(self.ann_file))
+            paths = [_as_found(os.path.join(folder, line.strip())) for line in lines if line.strip()]
         else:
             paths = sorted(
                 os.path.join(place, name)
@@ -69,3 +70,22 @@ class UnlabelledImages(BaseDataset):
             sample['data_samples'].set_metainfo(dict(skipped=skipped))
             return sample
         raise DataError(f'None of the {len(self)} images can be read. The first: {next(iter(skipped.values()))}')
+
+
+def _read_lines(path: Path) -> list[str]:
+    """Reads a list in UTF-8, or in UTF-16 with a byte order mark, which Windows tools write."""
+    content = path.read_bytes()
+    encoding = 'utf-16' if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else 'utf-8-sig'
+    try:
+        return content.decode(encoding).splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f'{path} is not UTF-8 text: byte {error.start + 1} is {content[error.start]:#04x}. Save the list as UTF-8.',
+            path=str(path),
+        ) from error
+
+
+def _as_found(path: str) -> str:
+    """A path of a list, with slashes for the backslashes of Windows where only that is there."""
+    slashes = path.replace('\\', '/')
+    return slashes if slashes != path and not os.path.exists(path) and os.path.exists(slashes) else path

@@ -31,6 +31,7 @@ FOREIGN_WARNINGS = (
     ('To copy construct from a tensor', r'mmdet\.'),
     (r'Warning: The (bbox|polygon) is out of bounds', r'mmengine\.visualization'),
     ('Default ``avg_non_ignore`` is False', r'mmseg\.'),
+    ('For binary segmentation, we suggest using', r'mmseg\.'),
     (r'.* instance named of .* has been created, the method `get_instance`', r'mmengine\.'),
     ('The draw is False', r'mmseg\.'),
     ('Mean of empty slice', r'mmseg\.'),  # where nothing can be evaluated, which the rehearsal says

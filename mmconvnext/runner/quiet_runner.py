@@ -123,6 +123,7 @@ class QuietRunner(Runner):
                     hide_pycocotools(),
                 ):
                     loops[kind] = build(given)
+                _check_batches(kind, loops[kind].dataloader)
         self._train_loop = loops.get('train', self._train_loop)
         self._val_loop = loops.get('val', self._val_loop)
         self._test_loop = loops.get('test', self._test_loop)
@@ -207,6 +208,22 @@ class QuietRunner(Runner):
             self.logger.info(
                 f'{filename}: this training had already finished, after {self.iter} steps; nothing is left to train'
             )
+
+
+def _check_batches(kind: str, loader: DataLoader) -> None:
+    """Checks that a loader has a batch.
+
+    Raises:
+        UserError: If it has less images than one batch takes, and leaves out an incomplete one.
+    """
+    if len(loader) == 0 and loader.dataset:
+        key = f'{kind}_dataloader'
+        raise UserError(
+            f'{key}.dataset has {len(loader.dataset)} images, fewer than {key}.batch_size={loader.batch_size}, and '
+            f'drop_last leaves out an incomplete batch. Set {key}.batch_size to a smaller number.',
+            images=len(loader.dataset),
+            batch_size=loader.batch_size,
+        )
 
 
 def _try_data(loops: Mapping[str, BaseLoop]) -> None:

@@ -71,6 +71,12 @@ def test_an_option_that_sets_a_variable_of_the_config_is_noted(notes, own):
     assert notes({'work_dir': 'x', 'load_from': 'x.pth'}, path) == []
 
 
+def test_data_root_as_an_option_has_no_effect_and_the_note_says_what_has(notes):
+    (note,) = notes({'data_root': 'elsewhere/'})
+    assert 'data_root' in note
+    assert '--data-root' in note
+
+
 @pytest.mark.parametrize(
     'option',
     [

@@ -13,6 +13,7 @@ from mmconvnext.config.pretrained import set_pretrained
 from mmconvnext.config.reading import is_segmentation
 from mmconvnext.config_tree import walk
 from mmconvnext.errors import UserError
+from tests.conftest import ROOT
 
 
 def test_widths_follow_the_arch(detector, segmentor):
@@ -105,6 +106,24 @@ def test_arch_of_one_s_own_in_a_config_names_delete(detector, tmp_path):
         load_config(path)
     path.write_text(text.replace('depths', '_delete_=True, depths'))
     assert load_config(path).model.neck.in_channels == [8, 8, 8, 16]
+
+
+def test_dictionary_for_a_list_of_the_base_names_the_list(tmp_path):
+    """The heads of a Cascade are a list, where ``_delete_=True`` would leave one head."""
+    path = tmp_path / 'own.py'
+    base = str(ROOT / 'configs/detection/cascade_convnext_t_3x.py')
+    path.write_text(f'_base_ = {base!r}\nmodel = dict(roi_head=dict(bbox_head=dict(num_classes=2)))')
+    with pytest.raises(UserError) as error:
+        load_config(path)
+    assert 'list' in str(error.value)
+    assert '_delete_' not in str(error.value)
+
+
+def test_schedule_that_would_never_run(detector):
+    """MMEngine fails with a traceback when the training starts."""
+    with pytest.raises(UserError) as error:
+        load_config(detector, {'param_scheduler.1.end': 0})
+    assert error.value.facts == dict(key='param_scheduler.1')
 
 
 def test_dictionary_of_an_option_takes_the_place_of_what_is_none(detector):

@@ -28,7 +28,7 @@ def own_coco(tmp_path):
         images, annotations = [], []
         for i in range(2):
             name = f'{split}_{i}.jpg'
-            Image.new('RGB', (WIDTH, HEIGHT), (40 * i, 90, 120)).save(folder / name)
+            Image.new('RGB', (WIDTH, HEIGHT), (40 * i, 90, 30 * len(split))).save(folder / name)
             images.append({'id': i, 'file_name': name, 'height': HEIGHT, 'width': WIDTH})
             for j, category in enumerate(categories):
                 x, y, w, h = box = [10 + 30 * j, 8, 20, 30]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmconvnext.datasets.image_damage import has_zeroed_pixels, is_damaged
+from mmconvnext.datasets.image_damage import has_zeroed_pixels, is_damaged, why_unreadable
 
 
 @pytest.fixture
@@ -37,3 +37,9 @@ def test_an_even_image_whose_pixels_are_zeros_is_sound(path, options):
     Image.fromarray(even).save(path, **options)
     assert bytes(64) in path.read_bytes()
     assert has_zeroed_pixels(str(path)) is None
+
+
+def test_photographs_of_telephones_are_named(path):
+    """As HEIC under the name of a JPEG; to copy it again would not help."""
+    path.write_bytes(b'\0\0\0\x24ftypheic\0\0\0\0mif1')
+    assert 'HEIC' in why_unreadable(str(path))

@@ -9,9 +9,12 @@ from mmengine.config import ConfigDict
 from mmengine.dataset import pseudo_collate
 from PIL import Image
 
+from mmconvnext.config.prepare import prepare
 from mmconvnext.datasets.errors import DataError
+from mmconvnext.errors import UserError
 from mmconvnext.pretraining import CenterCropAndResize, RandomCropAndResize, UnlabelledImages
 from mmconvnext.runner.loading import name_unreadable_files
+from mmconvnext.runner.run import build_trainer
 
 PIPELINE = [dict(type='LoadImageFromFile'), dict(type='CenterCropAndResize', size=(64, 96)), dict(type='PackImages')]
 
@@ -90,3 +93,38 @@ def test_random_crops_have_the_shares_and_proportions_that_were_asked_for() -> N
     assert ratios.min() >= 0.74
     assert ratios.max() <= 1.35
     assert (boxes[:, :2] + boxes[:, 2:] <= torch.tensor([200, 300])).all()
+
+
+@pytest.mark.parametrize(
+    'content', [b'b/c/3.jpeg\n', 'b\\c\\3.jpeg\r\n'.encode('utf-16'), '\ufeffb\\c\\3.jpeg\r\n'.encode()]
+)
+def test_lists_that_windows_writes_are_read(folder: Path, content: bytes) -> None:
+    (folder / 'list.txt').write_bytes(content)
+    (image,) = [dataset(data_root=str(folder), ann_file='list.txt').get_data_info(0)]
+    assert Path(image['img_path']) == folder / 'b/c/3.jpeg'
+
+
+def test_a_list_in_another_encoding_is_refused(folder: Path) -> None:
+    (folder / 'list.txt').write_bytes('Straße.png'.encode('latin-1'))
+    with pytest.raises(DataError) as caught:
+        dataset(data_root=str(folder), ann_file='list.txt')
+    assert caught.value.facts['path'] == str(folder / 'list.txt')
+
+
+def test_fewer_images_than_a_batch_are_refused_before_the_training(folder: Path, root: Path) -> None:
+    """MMEngine fails with an assertion about the length of an epoch, which names neither."""
+    run = prepare(
+        str(root / 'configs/pretraining/fcmae_convnextv2_atto_1600e.py'),
+        work_dir=str(folder / 'run'),
+        cfg_options={
+            'train_dataloader.dataset.data_root': str(folder),
+            'train_dataloader.dataset.data_prefix': dict(img_path=''),
+            'train_dataloader.num_workers': 0,
+            'train_dataloader.persistent_workers': False,
+            'model.backbone.arch': dict(depths=(1, 1, 1, 1), widths=(4, 4, 4, 4)),
+        },
+    )
+    run.cfg.val_dataloader = run.cfg.val_cfg = run.cfg.val_evaluator = None
+    with pytest.raises(UserError) as caught:
+        build_trainer(run)
+    assert (caught.value.facts['images'], caught.value.facts['batch_size']) == (4, 64)

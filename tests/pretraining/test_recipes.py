@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
 
 from tests.conftest import ROOT
 
@@ -53,3 +53,17 @@ def test_weight_decay_is_that_of_the_authors_code() -> None:
         plain = name.endswith('.bias') or 'norm.weight' in name or name.endswith(('layers.0.1.weight',))
         plain |= any(name == f'encoder.downsample_layers.{i}.0.weight' for i in (1, 2, 3))
         assert decays[id(parameter)] == (0.0 if plain else 0.05), name
+
+
+def test_rate_decays_to_0_over_whatever_length_is_set() -> None:
+    """With a period of its own the cosine would not follow: a shorter training kept the whole rate to its end."""
+    cosine = config('tiny').param_scheduler[1]
+    cosine.update(begin=1, end=5, convert_to_iter_based=False)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule = PARAM_SCHEDULERS.build(dict(cosine, optimizer=optimizer))
+    rates = []
+    for _ in range(5):
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([1, 1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5])

@@ -11,7 +11,6 @@ param_scheduler = [
         by_epoch=True,
         begin=warmup_epochs,
         end=max_epochs,
-        T_max=max_epochs - warmup_epochs,
         convert_to_iter_based=True,
     ),
 ]

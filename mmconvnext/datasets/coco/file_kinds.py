@@ -6,11 +6,11 @@ from typing import Any
 
 # First bytes, what the file is, and what to do. A backend of MMEngine reads none of these as JSON
 MAGIC: tuple[tuple[bytes, str, str], ...] = (
-    (b'\x1f\x8b', 'is compressed by gzip', 'Unpack it: gzip -dk {path}'),
+    (b'\x1f\x8b', 'is compressed by gzip', 'Unpack it: gzip -dc < {path} > new.json'),
     (b'PK\x03\x04', 'is a ZIP archive', 'Unpack it, and name the annotation file that was in it.'),
-    (b'BZh', 'is compressed by bzip2', 'Unpack it: bzip2 -dk {path}'),
-    (b'\xfd7zXZ', 'is compressed by xz', 'Unpack it: xz -dk {path}'),
-    (b'(\xb5/\xfd', 'is compressed by zstd', 'Unpack it: zstd -d {path}'),
+    (b'BZh', 'is compressed by bzip2', 'Unpack it: bzip2 -dc < {path} > new.json'),
+    (b'\xfd7zXZ', 'is compressed by xz', 'Unpack it: xz -dc < {path} > new.json'),
+    (b'(\xb5/\xfd', 'is compressed by zstd', 'Unpack it: zstd -dc < {path} > new.json'),
     (b'7z\xbc\xaf', 'is a 7z archive', 'Unpack it, and name the annotation file that was in it.'),
     (b'\xff\xd8\xff', 'is a JPEG image', 'ann_file names the JSON file; images are in the folder of data_prefix.'),
     (b'\x89PNG', 'is a PNG image', 'ann_file names the JSON file; images are in the folder of data_prefix.'),

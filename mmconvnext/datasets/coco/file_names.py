@@ -21,6 +21,7 @@ SPELLINGS: tuple[tuple[str, str, Callable[[str], str]], ...] = (
     ),
 )
 COMPOSED_OTHERWISE = ('unicode', 'mixed')
+CAPITALS = ('capitals', 'have capitals elsewhere than the images, and these are found by the same letters')
 # The last resort, where the last parts of all such paths differ
 WHOLE = ('whole-paths', 'are whole paths, as of another machine, and the images are found by their last part')
 FORMS: tuple[Literal['NFC', 'NFD'], ...] = ('NFC', 'NFD')
@@ -52,7 +53,11 @@ def find_images(folder: str, names: Sequence[str]) -> tuple[list[int], dict[tupl
                 found.setdefault((short, what), {})[index] = there
                 break
         else:
-            missing.append(index)
+            same_letters = listings.in_other_capitals(os.path.join(folder, name))
+            if same_letters is None:
+                missing.append(index)
+            else:
+                found.setdefault(CAPITALS, {})[index] = os.path.join(os.path.dirname(name), same_letters)
     paths = {index: PureWindowsPath(names[index]) for index in missing}  # which reads slashes and backslashes
     last = {index: path.name for index, path in paths.items() if path.root}
     by_last = {index: name for index, name in last.items() if os.path.join(folder, name) in listings}

@@ -19,6 +19,11 @@ REQUIRED = {
     'annotations': ('image_id', 'category_id', 'bbox', 'area'),
     'categories': ('id', 'name'),
 }
+# COCO's own test set is such a file
+NO_TRUTH = (
+    'A test set without annotations can be predicted on, not evaluated: add --cfg-options '
+    'test_evaluator.format_only=True test_evaluator.outfile_prefix=FOLDER/results to tools/test.py.'
+)
 BOX = 'a bbox is [x, y, width, height], four numbers in pixels'
 
 
@@ -162,7 +167,8 @@ def read_records(path: str, *, needs_annotations: bool) -> Records:
     if missing:
         raise UnreadableError(
             f'has no {" and no ".join(map(repr, missing))}; a COCO annotation file is an object with the keys '
-            f'{", ".join(REQUIRED)}. This one has {first_few(keys, 6) or "none"}'
+            f'{", ".join(REQUIRED)}. This one has {first_few(keys, 6) or "none"}',
+            NO_TRUTH if missing == ['annotations'] else '',
         )
     for key in needed:
         if not records.count.get(key):

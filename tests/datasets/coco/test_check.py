@@ -64,6 +64,8 @@ def test_missing_or_empty_list(rewrite, own_detection, refused, key, value):
     finding = refused(own_detection, 'unreadable')
     assert finding.file == str(path)
     assert repr(key) in finding.what
+    # COCO's own test set is such a file
+    assert ('format_only=True' in finding.remedy) == (key == 'annotations' and value == 'absent')
 
 
 def test_two_lists_of_one_key(own_coco, own_detection, refused):
@@ -250,8 +252,8 @@ def test_some_annotations_without_a_mask(rewrite, own_detection, complaint):
 
 def test_images_that_are_not_there(own_coco, own_detection, complaint):
     folder = own_coco / 'train2017'
-    (folder / 'train_1.jpg').rename(folder / 'train_1.JPG')
-    complaint(own_detection, '1 of 2 images', folder / 'train_1.jpg', 'holds train_0.jpg, train_1.JPG.')
+    (folder / 'train_1.jpg').rename(folder / 'train_x.jpg')
+    complaint(own_detection, '1 of 2 images', folder / 'train_1.jpg', 'holds train_0.jpg, train_x.jpg.')
 
 
 def test_empty_image_folder(own_coco, own_detection, complaint):

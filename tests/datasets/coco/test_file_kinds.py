@@ -6,6 +6,8 @@ import io
 import json
 import lzma
 import pickle
+import shutil
+import subprocess
 import tarfile
 import zipfile
 
@@ -82,3 +84,16 @@ def test_damaged_json_is_not_taken_for_another_kind(tmp_path, text):
     path.write_text(text)
     with pytest.raises(UnreadableError, match='is not JSON'):
         read_records(str(path), needs_annotations=True)
+
+
+@pytest.mark.parametrize('compress', [gzip.compress, bz2.compress, lzma.compress])
+def test_the_command_that_is_advised_unpacks_the_file(tmp_path, compress):
+    """A compressed file that is named .json has no suffix by which gzip would unpack it."""
+    (tmp_path / 'ann.json').write_bytes(compress(COCO.encode()))
+    with pytest.raises(UnreadableError) as error:
+        read_records(str(tmp_path / 'ann.json'), needs_annotations=True)
+    command = error.value.remedy.partition(': ')[2]
+    if shutil.which(command.split()[0]) is None:
+        pytest.skip(f'{command.split()[0]} is not installed')
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    assert (tmp_path / 'new.json').read_text() == COCO

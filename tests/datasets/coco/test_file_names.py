@@ -46,3 +46,13 @@ def test_a_name_that_is_there_is_left_as_it_is(tmp_path):
     for name in ('a%20b.jpg', 'a b.jpg'):
         (tmp_path / name).touch()
     assert find_images(str(tmp_path), ['a%20b.jpg']) == ([], {})
+
+
+def test_images_whose_capitals_differ_are_found_where_one_has_the_letters(tmp_path):
+    """Cameras write .JPG, and Windows and macOS open either."""
+    for name in ('IMG_1.JPG', 'IMG_2.JPG', 'img_2.JPG'):
+        (tmp_path / name).touch()
+    missing, found = find_images(str(tmp_path), ['img_1.jpg', 'img_2.jpg', 'IMG_2.JPG'])
+    assert missing == [1]
+    (((name, _), names),) = found.items()
+    assert (name, names) == ('capitals', {0: 'IMG_1.JPG'})
