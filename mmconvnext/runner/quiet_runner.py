@@ -216,12 +216,13 @@ def _check_batches(kind: str, loader: DataLoader) -> None:
     Raises:
         UserError: If it has less images than one batch takes, and leaves out an incomplete one.
     """
-    if len(loader) == 0 and loader.dataset:
+    dataset: Any = loader.dataset
+    if len(loader) == 0 and len(dataset):
         key = f'{kind}_dataloader'
         raise UserError(
-            f'{key}.dataset has {len(loader.dataset)} images, fewer than {key}.batch_size={loader.batch_size}, and '
+            f'{key}.dataset has {len(dataset)} images, fewer than {key}.batch_size={loader.batch_size}, and '
             f'drop_last leaves out an incomplete batch. Set {key}.batch_size to a smaller number.',
-            images=len(loader.dataset),
+            images=len(dataset),
             batch_size=loader.batch_size,
         )
 
