@@ -22,6 +22,8 @@ SHOWN = re.compile(
     r'the data:|  left out  |(train|val|test): '
     r'|\S+ \S+ - mmengine - INFO - (no GPU: |Checkpoints will be saved |Exp name: |(Epoch|Iter)\(|Saving checkpoint '
     r'|The best checkpoint |per class results:|$)'
+    # --mini scales the warm-up to all of its images, of which these tests take a few
+    r'|\S+ \S+ - mmengine - WARNING - the warm-up of param_scheduler'
     r'|[+|]|               AP |(box|mask)( +[0-9.-]+){6}$|    mIoU |( +[0-9.]+){3}$'
     r'|(curves|pictures|weights|log)  |\s*$'
 )
