@@ -254,7 +254,7 @@ def _shrink_schedule(cfg: Config, recipe: MiniRecipe, options: Options) -> None:
     # Counted in steps, since the learning rate drops within an epoch of so short a schedule
     warmup, main = cfg.param_scheduler
     recipe_steps = recipe.epochs * math.ceil(TRAIN_IMAGES / recipe.batch_size)
-    warmup.end = round(recipe.warmup_steps * steps / recipe_steps)
+    warmup.end = min(round(recipe.warmup_steps * steps / recipe_steps), steps // 2)
     main.update(by_epoch=False, end=steps)
     if 'milestones' in main:
         main.milestones = [steps * milestone // full_length for milestone in main.milestones]

@@ -128,7 +128,7 @@ def test_mini_data_is_sound(root, tmp_path, monkeypatch, check):
     from mmconvnext.config.prepare import prepare
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr('mmconvnext.config.mini_recipe.TRAIN_IMAGES', 24)
+    monkeypatch.setattr('mmconvnext.config.mini_recipe.TRAIN_IMAGES', 14)
     monkeypatch.setattr('mmconvnext.config.mini_recipe.VAL_IMAGES', 14)
     for name in ('detection/cascade_convnext_t_3x', 'segmentation/upernet_convnext_t_160k'):
         check(prepare(str(root / f'configs/{name}.py'), use_mini=True).cfg)
