@@ -1,11 +1,6 @@
 #!/usr/bin/env bash
-# Pre-trains on the GPUs of this machine, or of several: tools/dist_pretrain.sh CONFIG GPUS [options of tools/pretrain.py]
-# On N machines start it on each, with NNODES=N, NODE_RANK=0..N-1 and MASTER_ADDR=<the first machine>.
+# Pre-trains on several GPUs: tools/dist_pretrain.sh CONFIG GPUS [options of tools/pretrain.py]
+# Several machines are as for tools/dist_train.sh.
 set -euo pipefail
 [ $# -ge 2 ] || { sed -n '2,3p' "$0" | cut -c3- >&2; exit 2; }
-config=$1 gpus=$2
-shift 2
-exec "${PYTHON:-python}" -m torch.distributed.run \
-    --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$gpus" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
-    "$(dirname "$0")/pretrain.py" "$config" --launcher pytorch "$@"
+TOOL=pretrain.py exec "$(dirname "$0")/dist_train.sh" "$@"

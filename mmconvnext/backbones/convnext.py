@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmconvnext.backbones import arguments
-from mmconvnext.backbones.contract import StagedBackbone
 from mmconvnext.backbones.layers import GRN, DropPath, LayerNorm2d
 from mmconvnext.backbones.sizes import resolve_arch
+from mmconvnext.backbones.staged import StagedBackbone
 from mmconvnext.backbones.unmodified import tensors_if_unmodified
 from mmconvnext.errors import UserError
 from mmconvnext.kernels import dispatch

@@ -13,11 +13,11 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from mmconvnext.backbones import arguments
-from mmconvnext.backbones.contract import StagedBackbone
 from mmconvnext.backbones.convnext import EPS, ConvNeXt, Stage
 from mmconvnext.backbones.layers import DropPath, LayerNorm2d
 from mmconvnext.backbones.road_steps import Design, design_of
 from mmconvnext.backbones.sizes import Arch, one_per_stage
+from mmconvnext.backbones.staged import StagedBackbone
 from mmconvnext.errors import UserError
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {'relu': lambda: nn.ReLU(inplace=True), 'gelu': nn.GELU}

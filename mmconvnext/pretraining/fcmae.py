@@ -8,6 +8,7 @@ from mmengine.registry import MODELS
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from mmconvnext.backbones.arguments import checked
 from mmconvnext.backbones.convnext import Block
 from mmconvnext.errors import UserError
 from mmconvnext.pretraining.masked_convnext import MaskedConvNeXt
@@ -48,13 +49,19 @@ class FCMAE(BaseModel):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
-        if not 0 < mask_ratio < 1:
-            raise UserError(f'mask_ratio={mask_ratio!r} must be between 0 and 1; the paper has 0.6.')
+        self.mask_ratio = checked(
+            'mask_ratio',
+            mask_ratio,
+            (int, float),
+            lambda ratio: 0 < ratio < 1,
+            'a number above 0 and below 1, such as 0.6',
+        )
+        for name, count in (('decoder_width', decoder_width), ('decoder_depth', decoder_depth)):
+            checked(name, count, [int], lambda n: n > 0, 'a positive integer')
+        self.norm_pix_loss = checked('norm_pix_loss', norm_pix_loss, [bool], lambda _: True, 'True or False')
         if 'out_indices' in backbone:
             raise UserError('the backbone of FCMAE has no out_indices: its output is the last stage. Leave them out.')
         encoder = MaskedConvNeXt(**{name: value for name, value in backbone.items() if name != 'type'})
-        self.mask_ratio = mask_ratio
-        self.norm_pix_loss = norm_pix_loss
         self.in_channels = encoder.in_channels
         self.encoder = encoder
         self.proj = nn.Conv2d(encoder.arch.widths[-1], decoder_width, kernel_size=1)

@@ -99,7 +99,8 @@ def say_once_if_full(logger: logging.Logger) -> None:
     """
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
-            handler.handleError = partial(_stop, logger, handler)  # type: ignore[method-assign]
+            # logging calls it for every record that is lost
+            handler.handleError = partial(_stop, logger, handler)  # type: ignore[method-assign]  # its documented hook
 
 
 def _stop(logger: logging.Logger, handler: logging.FileHandler, record: logging.LogRecord) -> None:

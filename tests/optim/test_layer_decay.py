@@ -8,7 +8,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from mmconvnext.backbones import ARCHS, ConvNeXt, DenseBackbone
-from mmconvnext.backbones.contract import derive_num_layers
+from mmconvnext.backbones.staged import derive_num_layers
 
 
 class Detector(nn.Module):

@@ -92,13 +92,13 @@ def test_only_what_the_encoder_sees_and_the_token_reach_the_prediction(images: T
     assert not torch.allclose(moved.reconstruction[:, masked[0]], sample.reconstruction[:, masked[0]])
 
 
-def test_reconstruction_is_in_the_pixels_of_the_image(images: Tensor) -> None:
+def test_reconstruction_is_in_the_pixels_of_the_image(images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
     """A perfect prediction gives the image back; visible cells are the image's own."""
     mean, std = [100.0, 120.0, 140.0], [50.0, 60.0, 70.0]
     model = fcmae(data_preprocessor=dict(type='ImgDataPreprocessor', mean=mean, std=std))
     pixels = pixels_of_cells(images)
     normalized = (pixels - pixels.mean(-1, keepdim=True)) / pixels.std(-1, keepdim=True)
-    model._predict = lambda images, visible: normalized  # type: ignore[method-assign]
+    monkeypatch.setattr(model, '_predict', lambda images, visible: normalized)
     samples = model(images, [BaseDataElement(metainfo=dict(img_path=str(i))) for i in range(2)], mode='predict')
     expected = images * torch.tensor(std).view(3, 1, 1) + torch.tensor(mean).view(3, 1, 1)
     for sample, image in zip(samples, expected):
@@ -170,6 +170,10 @@ def test_images_that_do_not_fit_are_refused(size: tuple[int, int]) -> None:
     [
         dict(backbone=dict(BACKBONE, out_indices=(0, 1, 2, 3))),
         dict(backbone=BACKBONE, mask_ratio=1.0),
+        dict(backbone=BACKBONE, mask_ratio='0.6'),
+        dict(backbone=BACKBONE, decoder_width=0),
+        dict(backbone=BACKBONE, decoder_depth=1.5),
+        dict(backbone=BACKBONE, norm_pix_loss='yes'),
     ],
 )
 def test_networks_that_cannot_be_pre_trained_are_refused(options: dict) -> None:

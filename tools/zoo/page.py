@@ -12,7 +12,7 @@ import yaml
 from mmengine.config import Config
 
 from mmconvnext.backbones import resolve_arch
-from mmconvnext.backbones.contract import derive_num_layers
+from mmconvnext.backbones.staged import derive_num_layers
 from mmconvnext.checkpoints.manifest import MANIFEST, Weights
 from mmconvnext.config.backbone import find_backbone
 from mmconvnext.config.reading import is_segmentation

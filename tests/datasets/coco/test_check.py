@@ -293,12 +293,12 @@ def test_results_without_truth_need_no_annotations(own_coco, rewrite, own_detect
 
 
 def test_file_names_that_are_whole_paths(own_coco, rewrite, own_detection, check, refused):
-    rewrite(lambda content: [i.update(file_name=f'/home/ann/{i["file_name"]}') for i in content['images']] and None)
+    rewrite(lambda content: [i.update(file_name=f'/elsewhere/{i["file_name"]}') for i in content['images']] and None)
     (finding,) = check(own_detection).findings
     assert (finding.kind, finding.severity, finding.count) == ('file-names-whole-paths', Severity.MENDED, 2)
     (own_coco / 'train2017/train_1.jpg').unlink()
     finding = refused(own_detection, 'images-missing')
-    assert finding.examples == ['/home/ann/train_1.jpg']
+    assert finding.examples == ['/elsewhere/train_1.jpg']
     assert 'whole path' in finding.remedy
 
 
