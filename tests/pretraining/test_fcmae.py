@@ -142,6 +142,14 @@ def test_every_parameter_gets_a_gradient(images: Tensor) -> None:
         assert parameter.grad.abs().sum() > 0, name
 
 
+def test_gradients_lie_in_memory_as_the_parameters_do(images: Tensor) -> None:
+    """DDP warned of the decoder's depthwise kernel, and copied its gradient in every step."""
+    model = fcmae()
+    model(images, mode='loss')['loss'].backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.stride() == parameter.stride(), name
+
+
 def test_initial_weights_have_the_deviation_of_v1() -> None:
     """The authors' code draws some again with deviation 1, which gave NaN in fine-tuning."""
     model = FCMAE(dict(type='ConvNeXt', version=2, arch='atto'))
