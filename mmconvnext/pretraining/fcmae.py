@@ -69,8 +69,9 @@ class FCMAE(BaseModel):
         self.decoder = nn.Sequential(*(Block(decoder_width, 0.0, 0.0, use_grn=True) for _ in range(decoder_depth)))
         self.pred = nn.Conv2d(decoder_width, CELL**2 * self.in_channels, kernel_size=1)
         self._init_decoder()
-        # Gradients of depthwise kernels are channels-last, and DDP warns where parameters are not
-        self.decoder.to(memory_format=torch.channels_last)
+        # Gradients of convolutions are channels-last, and DDP warns where parameters are not
+        for layer in (self.proj, self.decoder, self.pred):
+            layer.to(memory_format=torch.channels_last)
 
     def forward(self, inputs: Tensor, data_samples: Any = None, mode: str = 'tensor') -> Any:
         """Reconstructs images (B, in_channels, H, W), H and W multiples of 32.

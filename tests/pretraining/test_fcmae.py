@@ -142,10 +142,11 @@ def test_every_parameter_gets_a_gradient(images: Tensor) -> None:
         assert parameter.grad.abs().sum() > 0, name
 
 
-def test_gradients_lie_in_memory_as_the_parameters_do(images: Tensor) -> None:
-    """DDP warned of the decoder's depthwise kernel, and copied its gradient in every step."""
-    model = fcmae()
-    model(images, mode='loss')['loss'].backward()
+@pytest.mark.parametrize(('width', 'shape'), [(16, (2, 3, 64, 96)), (32, (16, 3, 128, 128))])
+def test_gradients_lie_in_memory_as_the_parameters_do(width: int, shape: tuple[int, ...]) -> None:
+    """DDP warned of the decoder's kernels, and copied their gradients in every step. Which ones depends on the size."""
+    model = FCMAE(BACKBONE, decoder_width=width)
+    model(torch.randn(shape), mode='loss')['loss'].backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad.stride() == parameter.stride(), name
 
