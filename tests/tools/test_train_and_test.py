@@ -22,8 +22,6 @@ SHOWN = re.compile(
     r'the data:|  left out  |(train|val|test): '
     r'|\S+ \S+ - mmengine - INFO - (no GPU: |Checkpoints will be saved |Exp name: |(Epoch|Iter)\(|Saving checkpoint '
     r'|The best checkpoint |per class results:|$)'
-    # --mini scales the warm-up to all of its images, of which these tests take a few
-    r'|\S+ \S+ - mmengine - WARNING - the warm-up of param_scheduler'
     r'|[+|]|               AP |(box|mask)( +[0-9.-]+){6}$|    mIoU |( +[0-9.]+){3}$'
     r'|(curves|pictures|weights|log)  |\s*$'
 )
@@ -72,7 +70,11 @@ def config(root, tool):
 def test_detector_trains_resumes_and_is_tested(tool, config):
     path, work_dir = config('mask_rcnn'), tool.folder / 'detector'
     mini = ('--mini', '--work-dir', work_dir, '--seed', 0)
-    printed = tool('train.py', path, *mini, '--cfg-options', *FEW, 'train_cfg.max_epochs=1')
+    # --mini scales the warm-up to all of its images; of these few it would be longer than the training, which is said.
+    # After three steps at the whole rate the toy detects nothing, which MMDetection logs as an error
+    rate = ('param_scheduler.0.end=2', 'optim_wrapper.optimizer.lr=1e-6')
+    once = (*FEW, 'train_cfg.max_epochs=1', *rate)
+    printed = tool('train.py', path, *mini, '--cfg-options', *once)
     assert 'no GPU' in printed
     assert 'train: ' in printed  # the progress bar
     assert foreign(printed) == []
@@ -86,7 +88,7 @@ def test_detector_trains_resumes_and_is_tested(tool, config):
     printed = tool('train.py', path, *mini, '--resume', '--cfg-options', *FEW, 'train_cfg.max_epochs=2')
     assert 'resumed epoch: 1' in printed
     logged = [json.loads(line) for p in work_dir.glob('*/vis_data/scalars.json') for line in p.read_text().splitlines()]
-    assert {r['epoch'] for r in logged if 'loss' in r} <= {1, 2}
+    assert [r['epoch'] for r in logged if 'loss' in r] == [1, 2]
 
     curves = (work_dir / 'curves.png').read_bytes()
     moved = work_dir.rename(tool.folder / 'moved')
