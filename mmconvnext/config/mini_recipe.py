@@ -15,6 +15,7 @@ from mmconvnext.config.mini_pretraining import scale_down_pretraining
 from mmconvnext.config.options import LOADERS, Options
 from mmconvnext.config_tree import as_list, look_up, walk
 from mmconvnext.datasets import mini
+from mmconvnext.datasets.label_split import make_named_split
 from mmconvnext.errors import UserError
 
 TRAIN_IMAGES = 200
@@ -130,6 +131,7 @@ def scale_down(cfg: Config, root: Path, options: Options) -> None:
         _check_structure(cfg)
     mini.write_mini(root, train_images=TRAIN_IMAGES, val_images=VAL_IMAGES, image_size=IMAGE_SIZE)
     if done:
+        _make_splits(cfg)
         return
     if pretraining:
         scale_down_pretraining(cfg, root, options, TRAIN_IMAGES)
@@ -138,6 +140,7 @@ def scale_down(cfg: Config, root: Path, options: Options) -> None:
     recipe = RECIPES[cfg.model.type]
     segmentation = cfg.model.type == 'EncoderDecoder'
     _point_at(cfg, root / ('ade' if segmentation else 'coco'), segmentation)
+    _make_splits(cfg)
     _shrink_images(cfg, recipe)
     _shrink_schedule(cfg, recipe, options)
     if not segmentation:
@@ -204,6 +207,13 @@ def _point_at(cfg: Config, root: Path, segmentation: bool) -> None:
     for node in walk(cfg.model):
         if 'num_classes' in node:
             node.num_classes = len(metainfo['classes'])
+
+
+def _make_splits(cfg: Config) -> None:
+    """Makes the files that trainings with few labels read, such as ``semi_anns/instances_train2017.1@10.json``."""
+    for node in walk([cfg.get(loader) for loader in LOADERS]):
+        if isinstance(node.get('ann_file'), str):
+            make_named_split(Path(node.get('data_root') or '', node.ann_file))
 
 
 def _shrink_images(cfg: Config, recipe: MiniRecipe) -> None:

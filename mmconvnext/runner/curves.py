@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from mmengine.runner import Runner
 
 from mmconvnext.runner.metrics_table import NO_METRICS
-from mmconvnext.runner.saving import written_whole
+from mmconvnext.whole_files import written_whole
 
 
 def read_scalars(runner: Runner) -> tuple[list[dict], list[dict]]:

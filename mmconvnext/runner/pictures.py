@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from mmengine.structures import PixelData
 
 from mmconvnext.runner.result_files import result_names
-from mmconvnext.runner.saving import written_whole
+from mmconvnext.whole_files import written_whole
 
 SCORE_THRESHOLD = 0.5  # of a detection that is drawn
 SIDE = 400  # pixels; in smaller pictures the visualizer's labels would cover the objects

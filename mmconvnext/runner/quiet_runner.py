@@ -32,7 +32,8 @@ from mmconvnext.runner.class_names import (
 from mmconvnext.runner.console import LISTINGS, hide_pycocotools, only_to_file
 from mmconvnext.runner.loading import check_labels, name_unreadable_files
 from mmconvnext.runner.rehearsal import rehearse
-from mmconvnext.runner.saving import LateRemovalCheckpointHook, say_once_if_full, written_whole
+from mmconvnext.runner.saving import LateRemovalCheckpointHook, say_once_if_full
+from mmconvnext.whole_files import written_whole
 
 
 class LoggingEvaluator(Evaluator):

@@ -13,7 +13,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from PIL import Image
 
-from mmconvnext.runner.saving import written_whole
+from mmconvnext.whole_files import written_whole
 
 
 class ResultNames:

@@ -1,11 +1,8 @@
-"""Files that are whole or not there, also when the disk is full; and the last good checkpoint stays."""
+"""The last good checkpoint stays, also when the disk is full, and a log file that cannot be written is said once."""
 
-import errno
 import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,40 +10,6 @@ from typing import Any
 from mmengine.fileio import BaseStorageBackend, LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
-
-from mmconvnext.errors import UserError
-
-REMEDIES = {
-    errno.ENOSPC: 'Make room on its disk.',
-    errno.EDQUOT: 'Make room in your quota of its disk.',
-    errno.EFBIG: 'The limit on the size of a file is below its size; "ulimit -f unlimited" lifts it.',
-}
-
-
-@contextmanager
-def written_whole(path: Path, then: str = '') -> Iterator[Path]:
-    """Gives a file its name when it is whole, so that one of that name from before is never half-overwritten.
-
-    Args:
-        path: Its name.
-        then: A sentence that follows the error's.
-
-    Yields:
-        Another name in the same folder, under which to write it.
-
-    Raises:
-        UserError: If the operating system refuses to write it. ``facts['path']`` is its name; nothing is left of it.
-    """
-    part = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
-    try:
-        yield part
-        part.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        message = ' '.join(filter(None, [f'{path} cannot be written: {reason}.', REMEDIES.get(error.errno or 0), then]))
-        raise UserError(message, path=path, reason=reason) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 class LateRemoval(LocalBackend):

@@ -6,7 +6,8 @@ import logging
 import pytest
 
 from mmconvnext.errors import UserError
-from mmconvnext.runner.saving import LateRemoval, say_once_if_full, written_whole
+from mmconvnext.runner.saving import LateRemoval, say_once_if_full
+from mmconvnext.whole_files import written_whole
 
 
 def test_half_a_file_is_not_left_and_the_one_from_before_is(tmp_path, largest_file):
