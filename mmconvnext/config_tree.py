@@ -37,6 +37,17 @@ def look_up(node: Any, path: NodePath) -> Any:
     return node
 
 
+def datasets_of(node: ConfigDict, path: NodePath = ()) -> Iterator[tuple[NodePath, ConfigDict]]:
+    """Yields the datasets that read files, each with its path: what lies within the wrappers of a dataset's config."""
+    if 'datasets' in node:  # ConcatDataset
+        for index, child in enumerate(node.datasets):
+            yield from datasets_of(child, (*path, 'datasets', str(index)))
+    elif 'dataset' in node:  # RepeatDataset, ClassBalancedDataset, MultiImageMixDataset
+        yield from datasets_of(node.dataset, (*path, 'dataset'))
+    else:
+        yield path, node
+
+
 def as_list(value: Any) -> list:
     """Returns a setting that is one dictionary, a list of them, or None, as a list."""
     if value is None:

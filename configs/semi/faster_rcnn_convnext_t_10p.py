@@ -2,15 +2,17 @@
 # (--cfg-options load_from=CHECKPOINT). 5 labelled images a step, for as many steps
 _base_ = [
     '../_base_/models/faster_rcnn_convnext.py',
-    '../_base_/datasets/coco_detection.py',
-    '../_base_/detection_runtime.py',
+    '../_base_/datasets/semi_coco_detection_10p.py',
+    '../_base_/semi_detection_runtime.py',
     '../_base_/schedules/adamw_semi_180k.py',
 ]
 
 model = dict(backbone=dict(init_cfg=dict(type='ConvNeXtPretrained', checkpoint='convnext_tiny.in1k')))
+labelled = _base_.train_dataloader.dataset.datasets[0]
+labelled.pipeline[-1] = dict(type='PackDetInputs')
 train_dataloader = dict(
-    batch_size=5,
     sampler=dict(_delete_=True, type='InfiniteSampler', shuffle=True),
-    dataset=dict(ann_file='semi_anns/instances_train2017.1@10.json'),
+    batch_sampler=dict(type='AspectRatioBatchSampler'),
+    dataset=dict(_delete_=True, **labelled),
 )
-val_cfg = dict(type='ValLoop', _delete_=True)
+val_cfg = dict(_delete_=True, type='ValLoop')

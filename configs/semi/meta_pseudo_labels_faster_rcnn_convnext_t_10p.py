@@ -4,12 +4,9 @@
 _base_ = [
     '../_base_/models/faster_rcnn_convnext.py',
     '../_base_/datasets/semi_coco_detection_10p.py',
-    '../_base_/detection_runtime.py',
+    '../_base_/semi_detection_runtime.py',
     '../_base_/schedules/adamw_semi_180k.py',
 ]
-custom_imports = dict(
-    _delete_=True, imports=['mmconvnext', 'mmconvnext.semi.registered'], allow_failed_imports=False
-)
 
 detector = _base_.model
 detector.backbone.init_cfg = dict(type='ConvNeXtPretrained', checkpoint='convnext_tiny.in1k')

@@ -41,6 +41,7 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
     if not paths:
         name = type(model).__name__
         raise CheckpointError(f'{name} has no backbone to load {source} into.', file=source, model=name)
+    tensors = _for_student_and_teacher(model, tensors, source)
     root = _prefix_of_model(tensors, next(iter(paths)), source)
     backbones = {path: module for path, module in paths.items() if isinstance(module, ConvNeXt)}
     rest = {name.removeprefix(root): tensor for name, tensor in tensors.items() if name.startswith(root)}
@@ -85,6 +86,19 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
     plan.origin = plan.origin or f'source {", ".join(sorted({type(module).__name__ for module in paths.values()}))}'
     plan.state |= check_tensors(rest, rest_wanted, source)
     return plan
+
+
+def _for_student_and_teacher(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> Mapping[str, Tensor]:
+    """Returns an ordinary detector's tensors twice, if the model is a student and a teacher; otherwise all as they are.
+
+    MMDetection's semi-supervised detectors do so as well: both start from the same detector.
+    """
+    parts = ('student', 'teacher')
+    if not all(hasattr(model, part) for part in parts) or any(set(name.split('.')) & set(parts) for name in tensors):
+        return tensors
+    root = _prefix_of_model(tensors, 'backbone', source)
+    own = {name.removeprefix(root): tensor for name, tensor in tensors.items() if name.startswith(root)}
+    return {f'{part}.{name}': tensor for part in parts for name, tensor in own.items()}
 
 
 def _kind(names: Iterable[str]) -> str | None:

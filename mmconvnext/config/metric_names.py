@@ -36,6 +36,8 @@ def check_monitored(cfg: Config) -> None:
         if of_one is None:
             return
         names += of_one
+    if look_up(cfg, ('val_cfg', 'type')) == 'TeacherStudentValLoop':  # evaluates both, the teacher first
+        names = [f'{part}/{name}' for part in ('teacher', 'student') for name in names]
     for key, metric in _monitored(cfg):
         if metric not in names:
             raise UserError(

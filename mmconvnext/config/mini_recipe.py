@@ -12,8 +12,9 @@ from mmengine.config import Config, ConfigDict
 
 from mmconvnext.config.backbone import backbone_path, find_backbone
 from mmconvnext.config.mini_pretraining import scale_down_pretraining
+from mmconvnext.config.mini_semi import scale_down_semi
 from mmconvnext.config.options import LOADERS, Options
-from mmconvnext.config_tree import as_list, look_up, walk
+from mmconvnext.config_tree import as_list, datasets_of, look_up, walk
 from mmconvnext.datasets import mini
 from mmconvnext.datasets.label_split import make_named_split
 from mmconvnext.errors import UserError
@@ -65,6 +66,42 @@ RECIPES = {
         proposals=100,
         detections=20,
     ),
+    'FasterRCNN': MiniRecipe(
+        image_scale=0.2,
+        batch_size=4,
+        epochs=6,
+        evaluations=3,
+        lr=1e-3,
+        decay_rate=0.95,
+        warmup_steps=30,
+        rois=48,
+        proposals=100,
+        detections=20,
+    ),
+    'EvalSoftTeacher': MiniRecipe(
+        image_scale=0.2,
+        batch_size=5,  # one labelled image and four others, as in the full recipe
+        epochs=15,
+        evaluations=3,
+        lr=1e-3,
+        decay_rate=0.95,
+        warmup_steps=30,
+        rois=48,
+        proposals=100,
+        detections=20,
+    ),
+    'MetaPseudoLabels': MiniRecipe(
+        image_scale=0.2,
+        batch_size=5,
+        epochs=15,
+        evaluations=3,
+        lr=1e-3,
+        decay_rate=0.95,
+        warmup_steps=30,
+        rois=48,
+        proposals=100,
+        detections=20,
+    ),
     'CascadeRCNN': MiniRecipe(
         image_scale=0.2,
         batch_size=2,
@@ -101,14 +138,10 @@ SCALED = (
     'default_hooks.checkpoint',
     'log_processor',
     'model.data_preprocessor',
-    'model.test_cfg',
 )
-SCALED_IN_DETECTORS = (
-    'model.train_cfg.rpn_proposal',
-    'model.train_cfg.rcnn',
-    'model.test_cfg.rpn',
-    'model.test_cfg.rcnn',
-)
+# Likewise, in the network: the model, or the detector of which a semi-supervised model has two
+SCALED_IN_NETWORK = ('test_cfg',)
+SCALED_IN_DETECTORS = ('train_cfg.rpn_proposal', 'train_cfg.rcnn', 'test_cfg.rpn', 'test_cfg.rcnn')
 
 
 def scale_down(cfg: Config, root: Path, options: Options) -> None:
@@ -144,7 +177,8 @@ def scale_down(cfg: Config, root: Path, options: Options) -> None:
     _shrink_images(cfg, recipe)
     _shrink_schedule(cfg, recipe, options)
     if not segmentation:
-        _shrink_proposals(cfg.model, recipe)
+        _shrink_proposals(_network(cfg)[1], recipe)
+    scale_down_semi(cfg.model)
     backbone = find_backbone(cfg.model)
     if options.get('model', *backbone_path(cfg.model), 'init_cfg') is None:
         backbone.init_cfg = None
@@ -158,7 +192,12 @@ def scale_down(cfg: Config, root: Path, options: Options) -> None:
 
 def reads_from(cfg: Config, root: Path) -> bool:
     """Returns whether every dataset of a config is below ``root``."""
-    roots = [look_up(cfg, (loader, 'dataset', 'data_root')) for loader in LOADERS if cfg.get(loader)]
+    roots = [
+        node.get('data_root')
+        for loader in LOADERS
+        if cfg.get(loader) and isinstance(cfg[loader].get('dataset'), ConfigDict)
+        for _, node in datasets_of(cfg[loader].dataset)
+    ]
     return bool(roots) and all(isinstance(path, str) and Path(path).is_relative_to(root) for path in roots)
 
 
@@ -170,12 +209,15 @@ def _check_structure(cfg: Config) -> None:
             key='model.type',
         )
     ours = '--mini scales the recipes of this package; this config has '
-    for name in SCALED if cfg.model.type == 'EncoderDecoder' else SCALED + SCALED_IN_DETECTORS:
+    prefix, _ = _network(cfg)
+    of_network = SCALED_IN_NETWORK + (() if cfg.model.type == 'EncoderDecoder' else SCALED_IN_DETECTORS)
+    for name in (*SCALED, *(f'{prefix}.{name}' for name in of_network)):
         if look_up(cfg, tuple(name.split('.'))) is None:
             raise UserError(f'{ours}no {name}.', key=name)
     for loader in LOADERS:
         dataset = cfg[loader].dataset
-        if 'dataset' in dataset or 'datasets' in dataset:
+        # A ConcatDataset has the images of the datasets in it, and other wrappers have another number of them
+        if any('dataset' in path for path, _ in datasets_of(dataset)):
             raise UserError(f'{ours}a {dataset.type} around the dataset of {loader}.', key=f'{loader}.dataset')
     if not {'max_epochs', 'max_iters'} & cfg.train_cfg.keys():
         raise UserError(f'{ours}neither max_epochs nor max_iters in train_cfg.', key='train_cfg')
@@ -187,15 +229,20 @@ def _check_structure(cfg: Config) -> None:
         )
 
 
+def _network(cfg: Config) -> tuple[str, ConfigDict]:
+    """The dotted name and the config of the model, or of the detector of which a semi-supervised model has two."""
+    return ('model.detector', cfg.model.detector) if 'detector' in cfg.model else ('model', cfg.model)
+
+
 def _point_at(cfg: Config, root: Path, segmentation: bool) -> None:
     if segmentation:
         metainfo = dict(classes=mini.SEGMENTATION_CLASSES, palette=mini.SEGMENTATION_PALETTE)
     else:
         metainfo = dict(classes=mini.DETECTION_CLASSES, palette=mini.DETECTION_PALETTE)
     for loader in (cfg[name] for name in LOADERS):
-        loader.dataset.data_root = str(root)
-        loader.dataset.metainfo = metainfo
         loader.num_workers = 1
+        for _, dataset in datasets_of(loader.dataset):
+            dataset.update(data_root=str(root), metainfo=metainfo)
         if segmentation:
             # ADE20KDataset takes no classes but its own; what else it adds is its suffixes and the zero label
             loader.dataset.type = 'BaseSegDataset'
@@ -235,9 +282,10 @@ def _shrink_images(cfg: Config, recipe: MiniRecipe) -> None:
     cfg.test_dataloader.dataset.pipeline = cfg.val_dataloader.dataset.pipeline
     if 'size' in cfg.model.data_preprocessor:
         cfg.model.data_preprocessor.size = scaled(cfg.model.data_preprocessor.size)
-    if cfg.model.test_cfg.get('mode') == 'slide':
-        cfg.model.test_cfg.crop_size = scaled(cfg.model.test_cfg.crop_size)
-        cfg.model.test_cfg.stride = scaled(cfg.model.test_cfg.stride)
+    test_cfg = _network(cfg)[1].test_cfg
+    if test_cfg.get('mode') == 'slide':
+        test_cfg.crop_size = scaled(test_cfg.crop_size)
+        test_cfg.stride = scaled(test_cfg.stride)
 
 
 def _shrink_schedule(cfg: Config, recipe: MiniRecipe, options: Options) -> None:

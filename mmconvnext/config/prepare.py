@@ -21,6 +21,7 @@ from mmconvnext.config.options import Options
 from mmconvnext.config.pretrained import check_weights, match_size, set_pretrained
 from mmconvnext.config.reading import is_segmentation, read_config
 from mmconvnext.config.resume import checkpoint_to_resume
+from mmconvnext.config.sampler import match_sampler
 from mmconvnext.config_tree import as_list
 from mmconvnext.datasets.checks import check_data, point_at_copies
 from mmconvnext.datasets.coco.mending import write_copy
@@ -121,6 +122,7 @@ def apply_options(cfg: Config, options: Options) -> None:
     match_size(cfg.model, options)
     match_backbone(cfg.model, options)
     match_image_statistics(cfg.model, options)
+    match_sampler(cfg, options)
 
 
 def prepare_training(

@@ -9,7 +9,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
-from mmconvnext.config_tree import walk
+from mmconvnext.config_tree import NodePath, datasets_of, walk
 from mmconvnext.datasets.coco.check import CheckedFile, check_coco
 from mmconvnext.datasets.coco.mending import Mends
 from mmconvnext.datasets.coco.use import CocoUse
@@ -136,7 +136,8 @@ def _sources(cfg: Config, loader: str) -> Iterator[Source]:
     if not cfg.get(loader):
         return
     with DATASETS.switch_scope_and_registry(cfg.default_scope) as registry:
-        for name, node in _unwrapped(cfg[loader].dataset, f'{loader}.dataset'):
+        for path, node in datasets_of(cfg[loader].dataset, (loader, 'dataset')):
+            name = '.'.join(path)
             kind = registry.get(node.type) if isinstance(node.type, str) else node.type
             if kind is None:
                 raise DataError(f'{name}.type is {node.type!r}, which no imported package has registered.')
@@ -150,16 +151,6 @@ def _sources(cfg: Config, loader: str) -> Iterator[Source]:
                     raise
                 raise DataError(f'{name} cannot be built: {_why(error, node)}') from error
             yield Source(name, loader, node, dataset)
-
-
-def _unwrapped(node: ConfigDict, name: str) -> Iterator[tuple[str, ConfigDict]]:
-    if 'datasets' in node:  # ConcatDataset
-        for index, child in enumerate(node.datasets):
-            yield from _unwrapped(child, f'{name}.datasets.{index}')
-    elif 'dataset' in node:  # RepeatDataset, ClassBalancedDataset, MultiImageMixDataset
-        yield from _unwrapped(node.dataset, f'{name}.dataset')
-    else:
-        yield name, node
 
 
 def _why(error: Exception, node: ConfigDict) -> str:
@@ -227,6 +218,10 @@ def _pipeline_value(node: ConfigDict, key: str) -> Any:
 
 def _loads_annotations(node: ConfigDict) -> bool:
     return any(transform.get('type') == 'LoadAnnotations' for transform in walk(node.get('pipeline')))
+
+
+def _reads_no_labels(node: ConfigDict) -> bool:
+    return any(transform.get('type') == 'LoadEmptyAnnotations' for transform in walk(node.get('pipeline')))
 
 
 def _only_formats(cfg: Config, source: Source) -> bool:
@@ -326,7 +321,7 @@ def _coco_use(cfg: Config, source: Source, *, evaluates: bool) -> CocoUse:
         needs_masks=bool(_pipeline_value(source.cfg, 'with_mask')),
         evaluates=evaluates,
         evaluates_masks=evaluates and any('segm' in (evaluator.get('metric') or ()) for evaluator in evaluators),
-        needs_annotations=not only_formats,
+        needs_annotations=not only_formats and not _reads_no_labels(source.cfg),
         reads_run_lengths=_pipeline_value(source.cfg, 'poly2mask') is not False,
         how_to_set_classes=lambda names: _how_to_set_classes(cfg, names),
     )
@@ -341,17 +336,17 @@ def _how_to_set_classes(cfg: Config, names: Sequence[str]) -> str:
     else:
         lines += [f'    metainfo = dict(classes={tuple(names)!r})']
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        for name, _ in _unwrapped(cfg[loader].dataset, 'dataset') if cfg.get(loader) else ():
-            if 'datasets' in name.split('.'):  # a list in a config replaces that of its base as a whole
-                lines += [f'    (and metainfo=metainfo in {loader}.{name})']
+        for path, _ in datasets_of(cfg[loader].dataset, ('dataset',)) if cfg.get(loader) else ():
+            if 'datasets' in path:  # a list in a config replaces that of its base as a whole
+                lines += [f'    (and metainfo=metainfo in {loader}.{".".join(path)})']
             else:
-                lines += [f'    {loader} = {_nested(name)}']
+                lines += [f'    {loader} = {_nested(path)}']
     lines += ['and train it with', f'    {num_classes_options(cfg.model, len(names))}']
     return '\n'.join(lines)
 
 
-def _nested(name: str) -> str:
+def _nested(path: NodePath) -> str:
     value = 'dict(metainfo=metainfo)'
-    for key in reversed(name.split('.')):
+    for key in reversed(path):
         value = f'dict({key}={value})'
     return value

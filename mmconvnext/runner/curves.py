@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from mmengine.runner import Runner
 
-from mmconvnext.runner.metrics_table import NO_METRICS
+from mmconvnext.runner.metrics_table import NO_METRICS, PARTS
 from mmconvnext.whole_files import written_whole
 
 
@@ -50,6 +50,7 @@ def draw_curves(train: list[dict], val: list[dict], path: Path) -> None:
         'mIoU': 'mIoU',
         'aAcc': 'aAcc',
     }
+    wanted = {part + key: f'{part.strip("/")} {label}'.strip() for part in PARTS for key, label in wanted.items()}
     found = {key for record in val for key, value in record.items() if isinstance(value, int | float)}
     if not found & wanted.keys():  # of another evaluator
         wanted = {key: key.rpartition('/')[2] for key in sorted(found.difference(NO_METRICS))}

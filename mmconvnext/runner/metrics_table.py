@@ -7,24 +7,31 @@ import numpy as np
 
 COCO_COLUMNS = {'AP': '', 'AP50': '_50', 'AP75': '_75', 'AP small': '_s', 'AP medium': '_m', 'AP large': '_l'}
 IOU_COLUMNS = ('mIoU', 'mAcc', 'aAcc', 'mDice', 'mFscore', 'mPrecision', 'mRecall')  # in percent
+PARTS = ('', 'teacher/', 'student/')  # before the names, where two networks are evaluated
 NO_METRICS = ('step', 'time', 'data_time')  # MMEngine logs these with the metrics
 
 
 def metrics_table(metrics: Mapping[str, Any]) -> str:
     """Text table of an evaluator's metrics, each as its evaluator gives it.
 
-    COCO's AP of boxes and masks has a row each, with a dash where the data has no object of that size. All others stand
+    COCO's AP of boxes and masks has a row each, of teacher and student where both are evaluated, with a dash where the data has no object of that size. All others stand
     beside each other by their names: MMSegmentation's mIoU, mDice and so on in percent, recall of proposals and
     Pascal VOC's AP as fractions of 1.
     """
     lines = []
     rest = {name: value for name, value in metrics.items() if isinstance(value, int | float | np.floating)}
-    for row, prefix in (('box', 'coco/bbox_mAP'), ('mask', 'coco/segm_mAP')):
-        if prefix in metrics:
-            values = [rest.pop(prefix + suffix, -1) for suffix in COCO_COLUMNS.values()]
-            lines.append(f'{row:<6}' + ''.join(f'{v:11.3f}' if v >= 0 else f'{"-":>11}' for v in values))
+    rows = {
+        f'{part.strip("/")} {row}'.strip(): f'{part}coco/{kind}_mAP'
+        for part in PARTS
+        for row, kind in (('box', 'bbox'), ('mask', 'segm'))
+    }
+    rows = {row: prefix for row, prefix in rows.items() if prefix in metrics}
+    width = max([6, *(len(row) + 1 for row in rows)])
+    for row, prefix in rows.items():
+        values = [rest.pop(prefix + suffix, -1) for suffix in COCO_COLUMNS.values()]
+        lines.append(f'{row:<{width}}' + ''.join(f'{v:11.3f}' if v >= 0 else f'{"-":>11}' for v in values))
     if lines:
-        lines.insert(0, '      ' + ''.join(f'{name:>11}' for name in COCO_COLUMNS))
+        lines.insert(0, ' ' * width + ''.join(f'{name:>11}' for name in COCO_COLUMNS))
     names = sorted((name for name in rest if name not in NO_METRICS), key=lambda name: (*IOU_COLUMNS, name).index(name))
     if names:
         shown = {name.rpartition('/')[2]: f'{rest[name]:.{2 if name in IOU_COLUMNS else 3}f}' for name in names}

@@ -13,7 +13,5 @@ optim_wrapper = dict(
     constructor='LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(decay_rate=0.95, decay_type='layer_wise'),
 )
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=5000))
-log_processor = dict(by_epoch=False)
 # 8 GPUs x (1 labelled + 4 unlabelled images)
 auto_scale_lr = dict(enable=False, base_batch_size=40)
