@@ -79,9 +79,9 @@ RECIPES = {
         detections=20,
     ),
     'EvalSoftTeacher': MiniRecipe(
-        image_scale=0.2,
-        batch_size=5,  # one labelled image and four others, as in the full recipe
-        epochs=15,
+        image_scale=0.13,
+        batch_size=6,
+        epochs=14,
         evaluations=3,
         lr=1e-3,
         decay_rate=0.95,
@@ -91,9 +91,9 @@ RECIPES = {
         detections=20,
     ),
     'MetaPseudoLabels': MiniRecipe(
-        image_scale=0.2,
-        batch_size=5,
-        epochs=15,
+        image_scale=0.13,
+        batch_size=6,
+        epochs=14,
         evaluations=3,
         lr=1e-3,
         decay_rate=0.95,
@@ -178,7 +178,7 @@ def scale_down(cfg: Config, root: Path, options: Options) -> None:
     _shrink_schedule(cfg, recipe, options)
     if not segmentation:
         _shrink_proposals(_network(cfg)[1], recipe)
-    scale_down_semi(cfg.model)
+    scale_down_semi(cfg)
     backbone = find_backbone(cfg.model)
     if options.get('model', *backbone_path(cfg.model), 'init_cfg') is None:
         backbone.init_cfg = None

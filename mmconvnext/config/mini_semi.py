@@ -1,6 +1,6 @@
-"""What ``--mini`` changes in a semi-supervised model: from random weights a teacher has to learn before it teaches."""
+"""What ``--mini`` changes in a semi-supervised training: from random weights a teacher has to learn before it teaches."""
 
-from mmengine.config import ConfigDict
+from mmengine.config import Config
 
 SETTINGS = {
     'EvalSoftTeacher': dict(burn_in=0.5, rpn_pseudo_thr=0.7, cls_pseudo_thr=0.7),
@@ -8,11 +8,14 @@ SETTINGS = {
 }
 
 
-def scale_down_semi(model: ConfigDict) -> None:
+def scale_down_semi(cfg: Config) -> None:
     """Sets when the teacher begins to label, and how sure it has to be, for a training of a few hundred steps.
 
+    Half of the images of a batch are labelled: the full recipes have 8 labelled images in each step, on 8 GPUs.
+
     Args:
-        model: A model's config, changed in place. Models of other kinds stay as they are.
+        cfg: Changed in place. Other trainings stay as they are.
     """
-    if model.type in SETTINGS:
-        model.semi_train_cfg.update(SETTINGS[model.type])
+    if cfg.model.type in SETTINGS:
+        cfg.model.semi_train_cfg.update(SETTINGS[cfg.model.type])
+        cfg.train_dataloader.sampler.source_ratio = [1, 1]
