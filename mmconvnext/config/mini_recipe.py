@@ -158,7 +158,8 @@ def scale_down(cfg: Config, root: Path, options: Options) -> None:
 
 def reads_from(cfg: Config, root: Path) -> bool:
     """Returns whether every dataset of a config is below ``root``."""
-    roots = [look_up(cfg, (loader, 'dataset', 'data_root')) for loader in LOADERS if cfg.get(loader)]
+    datasets = [cfg[loader].get('dataset') for loader in LOADERS if cfg.get(loader)]
+    roots = [node.get('data_root') for node in walk(datasets) if 'ann_file' in node or 'data_root' in node]
     return bool(roots) and all(isinstance(path, str) and Path(path).is_relative_to(root) for path in roots)
 
 
