@@ -18,6 +18,7 @@ from mmengine.config import Config
 
 from mmconvnext.config.resume import checkpoints_in
 from mmconvnext.errors import UserError
+from mmconvnext.runner.metrics_table import NO_METRICS
 from mmconvnext.whole_files import written_whole
 
 CONFIG = 'config.py'
@@ -150,19 +151,21 @@ def _write_config(name: str, cfg: Config, folder: Path) -> Path:
 
 
 def _run(name: str, command: Sequence[str]) -> None:
-    """Runs a command; if this process is told to end, the command is too."""
+    """Runs a command; if this process is told to end, the command and the processes that it started are too."""
     # On few cores, threads that spin while they wait take the turn of others
     environment = {'OMP_WAIT_POLICY': 'PASSIVE', **os.environ}
-    with subprocess.Popen(command, env=environment) as process:
 
-        def end(number: int, frame: FrameType | None) -> None:
-            process.terminate()
-            raise SystemExit(128 + number)
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
 
-        previous = signal.signal(signal.SIGTERM, end)
+    previous = signal.signal(signal.SIGTERM, end)
+    # In a session of its own: data workers outlive a training that is ended alone
+    with subprocess.Popen(command, env=environment, start_new_session=True) as process:
         try:
             code = process.wait()
         finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
             signal.signal(signal.SIGTERM, previous)
     if code:
         raise UserError(
@@ -181,5 +184,5 @@ def _last_metrics(folder: Path) -> dict[str, float]:
         for line in text[: text.rfind('\n') + 1].splitlines():  # a run that was killed may leave part of one
             record = json.loads(line)
             if 'loss' not in record:
-                metrics = record
+                metrics = {name: value for name, value in record.items() if name not in NO_METRICS}
     return metrics
