@@ -1,6 +1,4 @@
-_base_ = './detection_runtime.py'
+_base_ = './detection_steps_runtime.py'
 custom_imports = dict(_delete_=True, imports=['mmconvnext', 'mmconvnext.semi.registered'], allow_failed_imports=False)
 
-# Counted in steps: a pass over the unlabelled images has no meaning for the labelled ones
-log_processor = dict(by_epoch=False)
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=5000))
+default_hooks = dict(checkpoint=dict(interval=5000))

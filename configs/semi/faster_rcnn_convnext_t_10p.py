@@ -3,7 +3,7 @@
 _base_ = [
     '../_base_/models/faster_rcnn_convnext.py',
     '../_base_/datasets/semi_coco_detection_10p.py',
-    '../_base_/semi_detection_runtime.py',
+    '../_base_/detection_steps_runtime.py',
     '../_base_/schedules/adamw_semi_180k.py',
 ]
 

@@ -51,3 +51,7 @@ def main() -> None:
         prepare_test(run, args.checkpoint, fuse=args.fuse, tta=args.tta, out=args.out, show_dir=args.show_dir)
         runner = build_tester(run)
         evaluate(runner, results=args.out, pictures=args.show_dir)
+
+
+if __name__ == '__main__':  # started by tools/noisy_student.py, for each of its stages
+    main()

@@ -64,3 +64,7 @@ def run_training(args: argparse.Namespace) -> None:
         prepare_training(run, pretrained=args.pretrained, resume=args.resume, auto_scale_lr=args.auto_scale_lr)
         runner = build_trainer(run)
         train(runner)
+
+
+if __name__ == '__main__':  # started by tools/noisy_student.py, for each of its stages
+    main()

@@ -13,14 +13,14 @@ from mmconvnext.config_tree import look_up, walk_with_path
 from mmconvnext.datasets.listing import first_few
 from mmconvnext.errors import UserError
 
-# What MMEngine's runner and OpenMMLab's tools read at the top level of a config
+# What MMEngine's runner, OpenMMLab's tools and this package's own read at the top level of a config
 TOP_LEVEL = (
     *('model', 'work_dir', 'data_root', 'dataset_type', 'backend_args', 'custom_imports', 'custom_hooks'),
     *('train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg', 'test_cfg'),
     *('val_evaluator', 'test_evaluator', 'optim_wrapper', 'param_scheduler', 'auto_scale_lr', 'default_hooks'),
     *('data_preprocessor', 'load_from', 'resume', 'launcher', 'env_cfg', 'log_processor', 'log_level', 'visualizer'),
     *('vis_backends', 'default_scope', 'randomness', 'experiment_name', 'runner_type', 'tta_model', 'tta_pipeline'),
-    *('model_wrapper_cfg', 'find_unused_parameters', 'compile'),
+    *('model_wrapper_cfg', 'find_unused_parameters', 'compile', 'noisy_student'),
 )
 
 # Of these, those that configs use as they are read, so that setting one afterwards does nothing; and what does it

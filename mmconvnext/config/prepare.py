@@ -72,6 +72,38 @@ def prepare(
     Raises:
         UserError: If an option is unknown, contradicts another, or cannot be fulfilled.
     """
+    cfg, unread = configure(path, use_mini=use_mini, data_root=data_root, cfg_options=cfg_options)
+    work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}{"_mini" if use_mini else ""}'
+    cfg.work_dir = str(Path(work_dir).expanduser())
+    cfg.launcher = launcher
+    if seed is not None:
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
+    with explain_refusals('the config cannot be built: what this machine decides'):
+        notes = machine.adapt(cfg, amp)
+    return Prepared(cfg, [dict(type='ProgressBarHook')], unread + notes)
+
+
+def configure(
+    path: str,
+    *,
+    use_mini: bool = False,
+    data_root: str | None = None,
+    cfg_options: Mapping[str, Any] | None = None,
+) -> tuple[Config, list[str]]:
+    """Reads a config and applies options and data to it. It is the same on every machine.
+
+    Args:
+        path: As for :func:`prepare`, and so are the others.
+        use_mini: Whether to scale the config down to the embedded mini data.
+        data_root: Folder of the data.
+        cfg_options: Values to set.
+
+    Returns:
+        The config, and a note for each setting that nothing reads.
+
+    Raises:
+        UserError: If an option is unknown, contradicts another, or cannot be fulfilled.
+    """
     if use_mini and data_root:
         raise UserError('--mini makes its own data, so --data-root has no effect; give one of the two.')
     cfg = read_config(path)
@@ -87,14 +119,7 @@ def prepare(
     ):
         apply_options(cfg, options)
     check_keywords(cfg)
-    work_dir = work_dir or cfg.get('work_dir') or f'work_dirs/{Path(path).stem}{"_mini" if use_mini else ""}'
-    cfg.work_dir = str(Path(work_dir).expanduser())
-    cfg.launcher = launcher
-    if seed is not None:
-        cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
-    with explain_refusals('the config cannot be built: what this machine decides'):
-        notes = machine.adapt(cfg, amp)
-    return Prepared(cfg, [dict(type='ProgressBarHook')], unread + notes)
+    return cfg, unread
 
 
 def load_config(path: str | Path, settings: Mapping[str, Any] | None = None) -> Config:

@@ -103,6 +103,11 @@ def split_files(source: Path, percent: float, fold: int, folder: Path) -> SplitF
     return SplitFiles(folder / f'{stem}.json', folder / f'{stem}-unlabeled.json')
 
 
+def is_split(path: Path) -> bool:
+    """Whether a path is that of a split's file, such as ``semi_anns/instances_train2017.1@10.json``."""
+    return path.parent.name == FOLDER and bool(NAME.fullmatch(path.name))
+
+
 def make_named_split(path: Path) -> bool:
     """Makes a split that a config names, from ``annotations/`` beside its folder, if it is not there.
 
@@ -112,8 +117,7 @@ def make_named_split(path: Path) -> bool:
     Returns:
         Whether the name is that of a split.
     """
-    found = NAME.fullmatch(path.name)
-    if path.parent.name != FOLDER or not found:
+    if not is_split(path) or not (found := NAME.fullmatch(path.name)):
         return False
     if not path.exists():
         source = path.parent.parent / 'annotations' / f'{found["source"]}.json'

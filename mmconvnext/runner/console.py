@@ -39,6 +39,9 @@ FOREIGN_WARNINGS = (
     ('`reduce_zero_label` will be deprecated', r'mmseg\.'),
     ('The shape of value will convert', r'mmengine\.structures'),
     ('torch.meshgrid: in an upcoming release', r'torch\.functional'),
+    (r'std\(\): degrees of freedom is <= 0', r'mmdet\.'),  # SoftTeacher, of an image without boxes
+    # The student of Meta Pseudo Labels waits, and its schedule goes on
+    (r'Detected call of `scheduler\.step\(\)` before', r'mmengine\.'),
 )
 
 

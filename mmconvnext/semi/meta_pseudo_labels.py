@@ -25,7 +25,7 @@ from torch import Tensor
 from mmconvnext.errors import UserError
 from mmconvnext.semi.meta_reward import MetaReward
 from mmconvnext.semi.progress import training_progress
-from mmconvnext.semi.settings import check_names, check_range
+from mmconvnext.semi.train_cfg import check_names, check_range
 
 # Each setting with its default, lowest and highest value; the shares are of the training's steps
 SETTINGS = {

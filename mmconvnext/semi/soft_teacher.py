@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmconvnext.errors import UserError
 from mmconvnext.semi.progress import training_progress
-from mmconvnext.semi.settings import check_names, check_range
+from mmconvnext.semi.train_cfg import check_names, check_range
 
 SETTINGS = (
     *('freeze_teacher', 'sup_weight', 'unsup_weight', 'pseudo_label_initial_score_thr', 'rpn_pseudo_thr'),
