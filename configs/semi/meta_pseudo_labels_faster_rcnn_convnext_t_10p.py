@@ -1,6 +1,6 @@
 # Meta Pseudo Labels (arXiv 2003.10580) for detection on 10 % of COCO's labels. No figure is published for it.
-# The shares of the training are those of the authors' ImageNet run with 10 % of the labels: 20 000 of 700 000 steps until
-# the student starts, 50 000 until the consistency has its weight
+# The shares of the training are those of the authors' ImageNet run with 10 % of the labels: 20 000 of 700 000 steps
+# until the student starts, 50 000 until the consistency has its weight
 _base_ = [
     '../_base_/models/faster_rcnn_convnext.py',
     '../_base_/datasets/semi_coco_detection_10p.py',

@@ -216,8 +216,9 @@ def _check_structure(cfg: Config) -> None:
             raise UserError(f'{ours}no {name}.', key=name)
     for loader in LOADERS:
         dataset = cfg[loader].dataset
-        # A ConcatDataset has the images of the datasets in it, and other wrappers have another number of them
-        if any('dataset' in path for path, _ in datasets_of(dataset)):
+        # Labelled and unlabelled images side by side are the mini data's; other wrappers have another number of images
+        apart = 'datasets' in dataset and 'detector' in cfg.model and loader == 'train_dataloader'
+        if any('dataset' in path for path, _ in datasets_of(dataset)) or ('datasets' in dataset and not apart):
             raise UserError(f'{ours}a {dataset.type} around the dataset of {loader}.', key=f'{loader}.dataset')
     if not {'max_epochs', 'max_iters'} & cfg.train_cfg.keys():
         raise UserError(f'{ours}neither max_epochs nor max_iters in train_cfg.', key='train_cfg')

@@ -1,4 +1,4 @@
-"""What ``--mini`` changes in a semi-supervised training: from random weights a teacher has to learn before it teaches."""
+"""What ``--mini`` changes where a teacher labels images: from random weights it has to learn before it teaches."""
 
 from mmengine.config import Config
 

@@ -1,6 +1,6 @@
 """Lets a sampler that composes batches make them as large as the loader's."""
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from mmconvnext.config.options import Options
 from mmconvnext.errors import UserError
@@ -18,8 +18,8 @@ def match_sampler(cfg: Config, options: Options) -> None:
     Raises:
         UserError: If the options set both, and differently.
     """
-    loader = cfg.get('train_dataloader') or {}
-    sampler = loader.get('sampler') or {}
+    loader = cfg.get('train_dataloader') or ConfigDict()
+    sampler = loader.get('sampler') or ConfigDict()
     if 'batch_size' not in sampler or 'batch_size' not in loader:
         return
     wanted = options.get('train_dataloader', 'sampler', 'batch_size')

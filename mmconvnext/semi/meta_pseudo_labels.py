@@ -94,9 +94,7 @@ class MetaPseudoLabels(SemiBaseDetector):
                 f'MetaPseudoLabels is for boxes, and {detector.get("type")} has a mask head; take FasterRCNN.',
                 detector=detector.get('type'),
             )
-        super().__init__(
-            detector, dict(given, freeze_teacher=False), semi_test_cfg or {}, data_preprocessor, init_cfg
-        )
+        super().__init__(detector, dict(given, freeze_teacher=False), semi_test_cfg or {}, data_preprocessor, init_cfg)
         self.settings = given
         self.meta_reward = MetaReward(given['baseline_rate'])
 

@@ -1,10 +1,11 @@
 """The reward by which the teacher of Meta Pseudo Labels learns whether its labels helped the student.
 
 Source: arXiv 2003.10580, appendix A. With teacher T, student S, a pseudo label y drawn by the teacher for the image u,
-and the student's step S' = S - lr * grad CE(y, S(u)), the gradient of the student's labelled loss by the teacher is, for
-that y, ``h * grad CE(y, T(u))`` (equation 12) with ``h = lr * <grad loss(S'), grad CE(y, S(u))>``. By Taylor's theorem
-the labelled loss before the step is that after it plus h and terms of the second order in lr: ``h = before - after``.
-So h is positive if the step helped, and descending on ``h * CE(y, T(u))`` then makes the teacher surer of y.
+and the student's step S' = S - lr * grad CE(y, S(u)), the gradient of the student's labelled loss by the teacher is,
+for that y, ``h * grad CE(y, T(u))`` (equation 12) with ``h = lr * <grad loss(S'), grad CE(y, S(u))>``. By Taylor's
+theorem the labelled loss before the step is that after it plus h and terms of the second order in lr:
+``h = before - after``. So h is positive if the step helped, and descending on ``h * CE(y, T(u))`` then makes the
+teacher surer of y.
 
 The authors' code has ``after - before`` (google-research/meta_pseudo_labels/training_utils.py), the opposite sign, with
 which a teacher is taught what harmed the student. The derivation is followed here.

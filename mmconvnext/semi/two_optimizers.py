@@ -42,11 +42,10 @@ class StudentTeacherOptimWrapperConstructor:
         Raises:
             UserError: If the model does not have both, or as the constructor of layer-wise decay.
         """
-        if is_model_wrapper(model):
-            model = model.module
-        parts = dict(model.named_children())
+        whole: Any = model.module if is_model_wrapper(model) else model
+        parts = dict(whole.named_children())
         if missing := [name for name in PARTS if name not in parts]:
-            raise UserError(f'{type(model).__name__} has no {" and no ".join(missing)} to build an optimizer for.')
+            raise UserError(f'{type(whole).__name__} has no {" and no ".join(missing)} to build an optimizer for.')
         return OptimWrapperDict(
             **{
                 name: LayerDecayOptimWrapperConstructor(

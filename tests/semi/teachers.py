@@ -26,9 +26,7 @@ def small_config(stem: str, coco: Path, **settings: Any) -> Config:
     init_default_scope(cfg.default_scope)
     set_data_root(cfg, coco)
     detector = cfg.model.get('detector', cfg.model)
-    detector.backbone.update(
-        arch=dict(depths=(1, 1, 1, 1), widths=(8, 8, 16, 16)), drop_path_rate=0.0, init_cfg=None
-    )
+    detector.backbone.update(arch=dict(depths=(1, 1, 1, 1), widths=(8, 8, 16, 16)), drop_path_rate=0.0, init_cfg=None)
     match_backbone(cfg.model)
     for node in walk(detector):
         node.update({key: value for key, value in SMALL.items() if key in node})

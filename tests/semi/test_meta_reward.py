@@ -1,5 +1,7 @@
 """The reward of Meta Pseudo Labels against the exact gradient through the student's step, on toys where it is known."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
@@ -17,7 +19,13 @@ def toy(seed: int = 0) -> tuple[Tensor, ...]:
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=random, dtype=torch.float64)
 
-    return draw(CLASSES, FEATURES), draw(CLASSES, FEATURES), draw(FEATURES), draw(FEATURES), torch.tensor(seed % CLASSES)
+    return (
+        draw(CLASSES, FEATURES),
+        draw(CLASSES, FEATURES),
+        draw(FEATURES),
+        draw(FEATURES),
+        torch.tensor(seed % CLASSES),
+    )
 
 
 def of_label(weight: Tensor, image: Tensor, label: Tensor | int) -> Tensor:
@@ -56,7 +64,7 @@ def exact(lr: float, seed: int = 0) -> Tensor:
 def test_it_is_the_exact_gradient_to_first_order(seed):
     errors = [(rewarded(lr, seed=seed) / lr - exact(lr, seed) / lr).norm() for lr in (1e-2, 5e-3, 2.5e-3)]
     assert errors[2] < 0.02 * (exact(2.5e-3, seed) / 2.5e-3).norm()
-    for coarse, fine in zip(errors, errors[1:]):
+    for coarse, fine in pairwise(errors):
         assert coarse / fine == pytest.approx(2, rel=0.1)  # what is left is of the next order
 
 

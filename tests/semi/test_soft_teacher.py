@@ -88,7 +88,11 @@ def test_settings_that_nothing_reads_or_that_are_out_of_range_are_refused(cfg, s
 
 @pytest.mark.parametrize(
     ('config', 'kind'),
-    [('mask_rcnn_convnext_t_3x', 'MaskRCNN'), ('cascade_convnext_t_3x', 'CascadeRCNN'), ('retinanet_convnext_t_3x', '')],
+    [
+        ('mask_rcnn_convnext_t_3x', 'MaskRCNN'),
+        ('cascade_convnext_t_3x', 'CascadeRCNN'),
+        ('retinanet_convnext_t_3x', ''),
+    ],
 )
 def test_detectors_that_it_cannot_teach_are_refused(cfg, config, kind):
     from mmengine.config import Config

@@ -1,5 +1,5 @@
-# 10 % of COCO's images with their labels, the others without, as in MMDetection's _base_/datasets/semi_coco_detection.py;
-# tools/split_labels.py makes the two files of annotations
+# 10 % of COCO's images with their labels, the others without; tools/split_labels.py makes the two files of annotations.
+# The pipelines are those of MMDetection's _base_/datasets/semi_coco_detection.py
 _base_ = './coco_detection.py'
 
 branches = ['sup', 'unsup_teacher', 'unsup_student']
@@ -51,9 +51,7 @@ strong_pipeline = [
 unlabelled_pipeline = [
     dict(type='LoadImageFromFile', backend_args=_base_.backend_args),
     dict(type='LoadEmptyAnnotations'),
-    dict(
-        type='MultiBranch', branch_field=branches, unsup_teacher=weak_pipeline, unsup_student=strong_pipeline
-    ),
+    dict(type='MultiBranch', branch_field=branches, unsup_teacher=weak_pipeline, unsup_student=strong_pipeline),
 ]
 
 train_dataloader = dict(
