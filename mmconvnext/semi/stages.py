@@ -1,7 +1,7 @@
 """Runs a stage of several in a process of its own, once: a stage that is finished is not run again.
 
-Each stage is a command that a user could start alone, on a config beside the stage's folder. A process of its own leaves
-no memory behind, nor a registry, a logger or a process group, which one process has once.
+Each stage is a command that a user could start alone, on a config beside the stage's folder. A process of its own
+leaves no memory behind, nor a registry, a logger or a process group, which one process has once.
 """
 
 import json
