@@ -82,12 +82,11 @@ def test_a_run_on_coco_is_planned(folder, monkeypatch, arguments):
     args = command.parse_args()
     plan = noisy_student.make_plan(args.config, students=args.students, data_root=args.data_root)
     assert len(plan.students) == 2
-    count = stage_configs.write_unlabelled(plan.teacher(), plan.settings, folder / 'unlabelled.json')
+    count = stage_configs.write_unlabelled(plan.teacher, plan.settings, folder / 'unlabelled.json')
     assert count == 18
     archs = []
     for student in plan.students:
-        cfg = student()
-        stage_configs.train_on(cfg, plan.settings, folder / 'unlabelled.json')
+        cfg = stage_configs.train_on(student, plan.settings, folder / 'unlabelled.json')
         archs.append(cfg.model.backbone.arch)
         for dataset in cfg.train_dataloader.dataset.datasets:
             dataset = dataset.get('dataset', dataset)
