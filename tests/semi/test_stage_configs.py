@@ -147,7 +147,8 @@ def test_the_teacher_labels_without_noise(teacher, settings, tmp_path):
 def test_each_batch_has_both_kinds_in_the_ratio(student, settings, pseudo, coco, read, ratio, batch_size):
     student.train_dataloader.batch_size = batch_size
     cfg = train_on(student, replace(settings, batch_ratio=ratio), pseudo)
-    assert 'noisy_student' in student and 'noisy_student' not in cfg
+    assert 'noisy_student' in student
+    assert 'noisy_student' not in cfg
     init_default_scope('mmdet')
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     labelled = {image['id'] for image in read(coco / 'semi_anns/instances_train2017.1@40.json')['images']}
