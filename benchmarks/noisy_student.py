@@ -33,12 +33,13 @@ resized = [
 ]
 test_pipeline = list(_base_.test_pipeline)
 test_pipeline[1] = dict(type='Resize', scale=size, keep_ratio=True)
+noise = {noise!r}
 labelled = dict(
     data_root=data_root,
     metainfo=metainfo,
     ann_file='semi_anns/instances_train2017.1@10.json',
     filter_cfg=dict(filter_empty_gt=False),
-    pipeline=[*resized, *_base_.train_dataloader.dataset.pipeline[4:]],
+    pipeline=[*resized, *noise, dict(type='PackDetInputs')],
 )
 evaluated = dict(data_root=data_root, metainfo=metainfo, pipeline=test_pipeline)
 train_dataloader = dict(batch_size=4, num_workers=0, persistent_workers=False, dataset=labelled)
@@ -49,15 +50,15 @@ test_evaluator = val_evaluator
 rpn = dict(nms_pre=200, max_per_img=50)
 model = dict(
     backbone=dict(
-        arch=dict(_delete_=True, depths=(1, 1, 3, 1), widths=(24, 48, 96, 192)), drop_path_rate=0.0, init_cfg=None
+        arch=dict(_delete_=True, depths=(1, 1, 2, 1), widths=(24, 48, 96, 192)), drop_path_rate=0.0, init_cfg=None
     ),
-    neck=dict(in_channels=[24, 48, 96, 192], out_channels=64),
-    rpn_head=dict(in_channels=64, feat_channels=64),
+    neck=dict(in_channels=[24, 48, 96, 192], out_channels=32),
+    rpn_head=dict(in_channels=32, feat_channels=32),
     roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=64),
-        bbox_head=dict(in_channels=64, fc_out_channels=256, num_classes=5),
-        mask_roi_extractor=dict(out_channels=64),
-        mask_head=dict(in_channels=64, conv_out_channels=32, num_convs=2, num_classes=5),
+        bbox_roi_extractor=dict(out_channels=32),
+        bbox_head=dict(in_channels=32, fc_out_channels=128, num_classes=5),
+        mask_roi_extractor=dict(out_channels=32),
+        mask_head=dict(in_channels=32, conv_out_channels=32, num_convs=2, num_classes=5),
     ),
     train_cfg=dict(rpn_proposal=rpn, rcnn=dict(sampler=dict(num=32))),
     test_cfg=dict(rpn=rpn, rcnn=dict(max_per_img=20)),
@@ -72,6 +73,16 @@ param_scheduler = [
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 default_hooks = dict(checkpoint=dict(interval={steps}, save_best=None))
 """
+
+# Milder than the recipe's, as a few hundred steps from random weights are too few to learn through that
+NOISE = [
+    dict(
+        type='RandAugment',
+        aug_space=[[dict(type=name)] for name in ('Brightness', 'Color', 'Contrast', 'Sharpness')],
+        aug_num=1,
+    ),
+    dict(type='RandomErasing', n_patches=(0, 2), ratio=(0, 0.1)),
+]
 
 
 def parse_args() -> argparse.Namespace:
@@ -107,11 +118,11 @@ def main() -> None:
 
 def write_configs(args: argparse.Namespace, data: Path) -> Path:
     """Writes the small configs of teacher and student; returns the student's."""
-    values = dict(data=str(data), classes=mini.DETECTION_CLASSES, size=IMAGE_SIZE[::-1], steps=args.steps)
+    base = str(CONFIGS / 'mask_rcnn_convnext_t_10p.py')
+    values = dict(base=base, data=str(data), classes=mini.DETECTION_CLASSES, size=IMAGE_SIZE[::-1], steps=args.steps)
     teacher, student = (args.work_dir / f'{name}.py' for name in ('teacher', 'student'))
-    stem = 'mask_rcnn_convnext_t_10p.py'
-    teacher.write_text(SMALL.format(base=str(CONFIGS / stem), **values))
-    noisy = stem if args.without_noise else f'noisy_student_{stem}'
+    teacher.write_text(SMALL.format(noise=[], **values))
+    noise = [] if args.without_noise else NOISE
     settings = dict(
         teacher=teacher.name,
         unlabelled=dict(
@@ -120,7 +131,7 @@ def write_configs(args: argparse.Namespace, data: Path) -> Path:
         rounds=args.rounds,
         score_thr=args.score_thr,
     )
-    student.write_text(f'{SMALL.format(base=str(CONFIGS / noisy), **values)}noisy_student = {settings!r}\n')
+    student.write_text(f'{SMALL.format(noise=noise, **values)}noisy_student = {settings!r}\n')
     return student
 
 

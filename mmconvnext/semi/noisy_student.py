@@ -5,7 +5,7 @@ with noise, and is the teacher of the next round. A round leaves a checkpoint an
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,8 @@ class Plan:
     Args:
         work_dir: Has a folder for the teacher, and one for each round.
         settings: What the config says of Noisy Student.
-        teacher: Gives the config of the first teacher; each call makes a new one.
-        students: Give the config of the student of each round.
+        teacher: Config of the first teacher.
+        students: Config of the student of each round.
         checkpoint: Of the first teacher, if it is not to be trained.
         pretrained: Backbone weights that every training starts from, as ``--pretrained`` of tools/train.py.
         tta: Whether teachers label with test-time augmentation.
@@ -55,8 +55,8 @@ class Plan:
 
     work_dir: Path
     settings: Settings
-    teacher: Callable[[], Config]
-    students: tuple[Callable[[], Config], ...]
+    teacher: Config
+    students: tuple[Config, ...]
     checkpoint: Path | None = None
     pretrained: str | None = None
     tta: bool = False
@@ -95,19 +95,15 @@ def make_plan(
     options = dict(cfg_options or {})
     others = {name: value for name, value in options.items() if name.split('.')[0] != 'noisy_student'}
 
-    def reader(of: str | Path, options: Mapping[str, Any]) -> Callable[[], Config]:
-        def read() -> Config:
-            cfg, notes = configure(str(of), use_mini=use_mini, data_root=data_root, cfg_options=options)
-            cfg.pop('noisy_student', None)
-            if seed is not None:
-                cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
-            for note in notes:
-                print(note)
-            return cfg
+    def read(of: str | Path, options: Mapping[str, Any]) -> Config:
+        cfg, notes = configure(str(of), use_mini=use_mini, data_root=data_root, cfg_options=options)
+        if seed is not None:
+            cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
+        for note in notes:
+            print(f'{of}: {note}')
+        return cfg
 
-        return read
-
-    cfg, _ = configure(path, use_mini=use_mini, data_root=data_root, cfg_options=options)
+    cfg = read(path, options)
     settings = settings_of(cfg)
     if students and len(students) != settings.rounds:
         raise UserError(
@@ -120,11 +116,8 @@ def make_plan(
     return Plan(
         work_dir=folder,
         settings=settings,
-        teacher=reader(settings.teacher, others),
-        students=tuple(
-            reader(student, others) if student != path else reader(path, options)
-            for student in (students or [path] * settings.rounds)
-        ),
+        teacher=read(settings.teacher, others),
+        students=tuple(read(student, others) for student in students) or (cfg,) * settings.rounds,
         checkpoint=None if checkpoint is None else Path(locate(checkpoint)),
         pretrained=pretrained,
         tta=tta,
@@ -142,30 +135,29 @@ def run(plan: Plan, launch: Launch) -> list[Reached]:
     """
     folder, settings = plan.work_dir, plan.settings
     folder.mkdir(parents=True, exist_ok=True)
-    teacher = plan.teacher()
     unlabelled = folder / 'unlabelled.json'
-    count = stage_configs.write_unlabelled(teacher, settings, unlabelled)
+    count = stage_configs.write_unlabelled(plan.teacher, settings, unlabelled)
     for student in plan.students:  # an error in it should not come after the teacher's training
-        stage_configs.train_on(student(), settings, unlabelled)
+        stage_configs.train_on(student, settings, unlabelled)
     if plan.checkpoint is None:
         print('\nthe teacher learns from the labelled images alone', flush=True)
-        trained = stages.train('the teacher', teacher, folder / 'teacher', launch, plan.pretrained)
+        trained = stages.train('the teacher', plan.teacher, folder / 'teacher', launch, plan.pretrained)
         reached = [Reached('teacher', trained.checkpoint, trained.metrics)]
     else:
         reached = [Reached('teacher', plan.checkpoint, {})]
-    read_teacher = plan.teacher
-    for number, read_student in enumerate(plan.students, 1):
+    teacher = plan.teacher
+    for number, student in enumerate(plan.students, 1):
         of_round = folder / f'round_{number}'
         labels = of_round / 'pseudo_labels.json'
         print(f'\nround {number} of {len(plan.students)}: {reached[-1].name} labels {count} images', flush=True)
-        _label(plan, read_teacher(), reached[-1].checkpoint, unlabelled, labels, launch)
-        student = read_student()
-        stage_configs.train_on(student, settings, labels)
+        _label(plan, teacher, reached[-1].checkpoint, unlabelled, labels, launch)
         print(f'\nround {number} of {len(plan.students)}: student {number} learns from both', flush=True)
         name = f'student {number}'
-        trained = stages.train(name, student, of_round / 'student', launch, plan.pretrained)
+        trained = stages.train(
+            name, stage_configs.train_on(student, settings, labels), of_round / 'student', launch, plan.pretrained
+        )
         reached.append(Reached(name, trained.checkpoint, trained.metrics))
-        read_teacher = read_student
+        teacher = student
     return reached
 
 
@@ -198,7 +190,7 @@ def _label(plan: Plan, cfg: Config, checkpoint: Path, unlabelled: Path, labels: 
         print(f'{labels} is there')
         return
     folder = labels.with_name('predictions')
-    stage_configs.predict_on(cfg, plan.settings, unlabelled, stages.results_of(folder))
+    cfg = stage_configs.predict_on(cfg, plan.settings, unlabelled, stages.results_of(folder))
     results = stages.predict('labelling', cfg, checkpoint, folder, launch, tta=plan.tta)
     with written_whole(record) as part:
         part.write_text(json.dumps(selection))

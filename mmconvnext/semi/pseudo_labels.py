@@ -115,7 +115,7 @@ def label(
         UserError: If no prediction is kept, or if a threshold is of no class.
     """
     categories = {category['id']: category['name'] for category in unlabelled['categories']}
-    thresholds = _thresholds(selection.score_thr, categories)
+    lowest = thresholds(selection.score_thr, categories)
     images = {image['id']: image for image in unlabelled['images']}
     found = dict.fromkeys(categories, 0)
     highest = 0.0
@@ -125,7 +125,7 @@ def label(
         category_id, score = prediction['category_id'], prediction['score']
         found[category_id] += 1
         highest = max(highest, score)
-        if score >= thresholds[category_id]:
+        if score >= lowest[category_id]:
             if annotation := _annotation(prediction, images[prediction['image_id']]):
                 by_image[prediction['image_id']].append(annotation)
             else:
@@ -184,7 +184,16 @@ def write_labels(unlabelled: Path, predictions: Path, selection: Selection, path
     return counts
 
 
-def _thresholds(score_thr: float | Mapping[str, float], categories: Mapping[Any, str]) -> dict[Any, float]:
+def thresholds(score_thr: float | Mapping[str, float], categories: Mapping[Any, str]) -> dict[Any, float]:
+    """Returns the threshold of each category by its id.
+
+    Args:
+        score_thr: As of :class:`Selection`.
+        categories: Names by id.
+
+    Raises:
+        UserError: If there are thresholds by name, and these are not the names of the categories.
+    """
     if not isinstance(score_thr, Mapping):
         return dict.fromkeys(categories, score_thr)
     names = set(categories.values())

@@ -10,6 +10,7 @@ from mmengine.config import Config, ConfigDict
 from mmconvnext.config_tree import as_list, look_up
 from mmconvnext.datasets.label_split import is_split
 from mmconvnext.errors import UserError
+from mmconvnext.semi.pseudo_labels import thresholds
 from mmconvnext.semi.settings import Settings
 from mmconvnext.whole_files import written_whole
 
@@ -44,13 +45,15 @@ def write_unlabelled(cfg: Config, settings: Settings, path: Path) -> int:
         How many images there are.
 
     Raises:
-        UserError: If a file is missing or is no COCO file, if it has other categories, or if it has no image.
+        UserError: If a file is missing or is no COCO file, if it has other categories, if it has no image, or if a
+            threshold is of no class.
     """
     dataset = labelled_dataset(cfg)
     root = Path(dataset.get('data_root') or '')
     source = root / settings.ann_file
     categories = _read(root / dataset.ann_file, 'categories')['categories']
     content = _read(source, 'images')
+    thresholds(settings.selection.score_thr, {category['id']: category['name'] for category in categories})
     if content.get('categories') and content['categories'] != categories:
         raise UserError(
             f'{source} has other categories than {root / dataset.ann_file}. Give it the same, in the same order, or '
@@ -64,17 +67,18 @@ def write_unlabelled(cfg: Config, settings: Settings, path: Path) -> int:
     return len(content['images'])
 
 
-def predict_on(cfg: Config, settings: Settings, unlabelled: Path, results: Path) -> None:
-    """Lets a teacher's config test on the images without labels, and write COCO's format of results.
+def predict_on(cfg: Config, settings: Settings, unlabelled: Path, results: Path) -> Config:
+    """Returns a teacher's config that tests on the images without labels, and writes COCO's format of results.
 
     Drop path and the training's augmentation are off in a test, so that the labels are without noise.
 
     Args:
-        cfg: Changed in place.
+        cfg: The teacher's; it stays as it is.
         settings: Where the images are.
         unlabelled: From :func:`write_unlabelled`.
         results: The files begin with this; ``.bbox.json`` and, with masks, ``.segm.json`` follow.
     """
+    cfg = _stage(cfg)
     dataset = cfg.test_dataloader.dataset
     dataset.update(
         ann_file=str(unlabelled.absolute()),
@@ -84,22 +88,24 @@ def predict_on(cfg: Config, settings: Settings, unlabelled: Path, results: Path)
     )
     for evaluator in as_list(cfg.test_evaluator):
         evaluator.update(ann_file=str(unlabelled.absolute()), format_only=True, outfile_prefix=str(results))
+    return cfg
 
 
-def train_on(cfg: Config, settings: Settings, pseudo_labels: Path) -> None:
-    """Lets a student's config train on labelled images and on those that its teacher has labelled.
+def train_on(cfg: Config, settings: Settings, pseudo_labels: Path) -> Config:
+    """Returns a student's config that trains on labelled images and on those that its teacher has labelled.
 
     Both are augmented alike. Of every batch, the first images are labelled and the others are not, in the numbers of
     ``batch_ratio``, so that the losses of both count alike if these are equal.
 
     Args:
-        cfg: Changed in place.
+        cfg: The student's; it stays as it is.
         settings: Where the images are, and how the two are mixed.
         pseudo_labels: Annotation file of the teacher's labels.
 
     Raises:
         UserError: If the batch cannot be divided so.
     """
+    cfg = _stage(cfg)
     loader = cfg.train_dataloader
     labelled = labelled_dataset(cfg)
     batch_size, ratio = loader.batch_size, settings.batch_ratio
@@ -123,6 +129,13 @@ def train_on(cfg: Config, settings: Settings, pseudo_labels: Path) -> None:
     loader.dataset = dict(type='ConcatDataset', datasets=[labelled, pseudo])
     loader.sampler = dict(type='MultiSourceSampler', batch_size=batch_size, source_ratio=list(ratio))
     loader.batch_sampler = None  # grouping by aspect ratio would mix the two in other numbers
+    return cfg
+
+
+def _stage(cfg: Config) -> Config:
+    cfg = copy.deepcopy(cfg)
+    cfg.pop('noisy_student', None)  # it is about the whole run
+    return cfg
 
 
 def _read(path: Path, key: str) -> dict[str, Any]:

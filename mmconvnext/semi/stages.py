@@ -1,7 +1,7 @@
 """Runs a stage of several in a process of its own, once: a stage that is finished is not run again.
 
-Each stage is a command that a user could start alone, on a config in the stage's folder. A process of its own leaves
-no memory behind, nor a registry, a logger or a process group, which one process has once.
+Each stage is a command that a user could start alone, on a config beside the stage's folder. A process of its own
+leaves no memory behind, nor a registry, a logger or a process group, which one process has once.
 """
 
 import json
@@ -21,7 +21,6 @@ from mmconvnext.errors import UserError
 from mmconvnext.runner.metrics_table import NO_METRICS
 from mmconvnext.whole_files import written_whole
 
-CONFIG = 'config.py'
 FINISHED = 'finished.json'
 RESULTS = ('segm', 'bbox')  # of CocoMetric; boxes are in both
 
@@ -133,7 +132,7 @@ def results_of(folder: Path) -> Path:
 
 def _write_config(name: str, cfg: Config, folder: Path) -> Path:
     """Writes the config of a stage, or compares it with the one that the stage was started with."""
-    path = folder / CONFIG
+    path = folder.parent / f'{folder.name}.py'  # MMEngine writes what it makes of it into the folder
     text = cfg.pretty_text
     if path.is_file() and path.read_text(encoding='utf-8') != text:
         old, new = path.read_text(encoding='utf-8').splitlines(), text.splitlines()
@@ -143,8 +142,8 @@ def _write_config(name: str, cfg: Config, folder: Path) -> Path:
             'with the options from before, or with another --work-dir, or move that folder and the later ones away.',
             path=path,
         )
+    folder.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as part:
             part.write_text(text, encoding='utf-8')
     return path

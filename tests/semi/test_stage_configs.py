@@ -1,5 +1,6 @@
 """The configs of the stages: what the teacher labels, and what a student's batches are made of."""
 
+import copy
 import json
 import math
 from dataclasses import replace
@@ -104,6 +105,13 @@ def test_a_list_that_does_not_fit_is_refused(teacher, settings, coco, tmp_path, 
     assert not (tmp_path / 'unlabelled.json').exists()
 
 
+def test_a_threshold_of_no_class_is_refused_before_any_training(teacher, settings, tmp_path):
+    wrong = replace(settings, selection=Selection(dict(cat=0.5)))
+    with pytest.raises(UserError) as caught:
+        write_unlabelled(teacher, wrong, tmp_path / 'unlabelled.json')
+    assert caught.value.facts['unknown'] == ['cat']
+
+
 def test_a_list_that_is_not_there_is_named(teacher, settings, coco, tmp_path):
     missing = replace(settings, ann_file='semi_anns/instances_train2017.9@10-unlabeled.json')
     with pytest.raises(UserError, match='split_labels') as caught:
@@ -113,12 +121,14 @@ def test_a_list_that_is_not_there_is_named(teacher, settings, coco, tmp_path):
 
 def test_the_teacher_labels_without_noise(teacher, settings, tmp_path):
     write_unlabelled(teacher, settings, tmp_path / 'unlabelled.json')
-    predict_on(teacher, settings, tmp_path / 'unlabelled.json', tmp_path / 'results')
-    names = [transform['type'] for transform in teacher.test_dataloader.dataset.pipeline]
+    before = copy.deepcopy(teacher.to_dict())
+    test = predict_on(teacher, settings, tmp_path / 'unlabelled.json', tmp_path / 'results')
+    assert teacher.to_dict() == before
+    names = [transform['type'] for transform in test.test_dataloader.dataset.pipeline]
     assert names == ['LoadImageFromFile', 'Resize', 'PackDetInputs']
-    assert teacher.test_evaluator.format_only
+    assert test.test_evaluator.format_only
     init_default_scope('mmdet')
-    dataset = DATASETS.build(teacher.test_dataloader.dataset)
+    dataset = DATASETS.build(test.test_dataloader.dataset)
     assert len(dataset) == 6
     assert torch.equal(dataset[0]['inputs'], dataset[0]['inputs'])
     # Drop path and the like are the identity in a test, whatever the training has
@@ -136,9 +146,11 @@ def test_the_teacher_labels_without_noise(teacher, settings, tmp_path):
 @pytest.mark.parametrize(('ratio', 'batch_size'), [((1, 1), 4), ((1, 3), 4), ((1, 1), 2)])
 def test_each_batch_has_both_kinds_in_the_ratio(student, settings, pseudo, coco, read, ratio, batch_size):
     student.train_dataloader.batch_size = batch_size
-    train_on(student, replace(settings, batch_ratio=ratio), pseudo)
+    cfg = train_on(student, replace(settings, batch_ratio=ratio), pseudo)
+    assert 'noisy_student' in student
+    assert 'noisy_student' not in cfg
     init_default_scope('mmdet')
-    loader = Runner.build_dataloader(student.train_dataloader, seed=0)
+    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
     labelled = {image['id'] for image in read(coco / 'semi_anns/instances_train2017.1@40.json')['images']}
     others = {image['id'] for image in read(pseudo)['images']}
     assert not labelled & others
@@ -154,8 +166,8 @@ def test_each_batch_has_both_kinds_in_the_ratio(student, settings, pseudo, coco,
 
 
 def test_the_students_images_are_noisier_than_the_teachers(student, teacher, settings, pseudo):
-    train_on(student, settings, pseudo)
-    names = [[t['type'] for t in cfg] for cfg in (_pipeline(student, 0), _pipeline(student, 1), _pipeline(teacher))]
+    cfg = train_on(student, settings, pseudo)
+    names = [[t['type'] for t in pipeline] for pipeline in (_pipeline(cfg, 0), _pipeline(cfg, 1), _pipeline(teacher))]
     assert names[0] == names[1]
     assert [name for name in names[0] if name not in names[2]] == ['RandAugment', 'RandomErasing', 'FilterAnnotations']
     assert student.model.backbone.drop_path_rate > teacher.model.backbone.drop_path_rate
@@ -171,8 +183,7 @@ def test_images_of_rare_classes_are_repeated(student, settings, pseudo, read):
     init_default_scope('mmdet')
     sizes = []
     for threshold in (0.0, 1.0):
-        cfg = Config(student.to_dict())
-        train_on(cfg, replace(settings, oversample_thr=threshold), pseudo)
+        cfg = train_on(student, replace(settings, oversample_thr=threshold), pseudo)
         sizes.append(len(DATASETS.build(cfg.train_dataloader.dataset).datasets[1]))
     content = read(pseudo)
     classes = {image['id']: set() for image in content['images']}
@@ -200,7 +211,7 @@ def test_a_length_in_epochs_is_refused(student, settings, pseudo):
 
 
 def test_a_dataset_of_several_is_refused(student, settings, pseudo):
-    train_on(student, settings, pseudo)
+    cfg = train_on(student, settings, pseudo)
     with pytest.raises(UserError) as caught:
-        train_on(student, settings, pseudo)
+        train_on(cfg, settings, pseudo)
     assert caught.value.facts['key'] == 'train_dataloader.dataset'

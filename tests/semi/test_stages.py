@@ -56,7 +56,7 @@ def test_a_finished_training_is_not_run_again(cfg, tmp_path):
     assert first == again
     assert (first.checkpoint, first.metrics) == (tmp_path / 'iter_1.pth', {'coco/bbox_mAP': 0.1})
     assert starts(tmp_path) == [f'--work-dir {tmp_path} --amp auto']
-    assert Config.fromfile(tmp_path / 'config.py').lr == 1
+    assert Config.fromfile(tmp_path.with_suffix('.py')).lr == 1
 
 
 def test_an_interrupted_training_goes_on(cfg, tmp_path):
@@ -75,7 +75,7 @@ def test_a_folder_of_another_config_is_refused(cfg, tmp_path):
     cfg.lr = 2
     with pytest.raises(UserError, match='lr = 2') as caught:
         train('the teacher', cfg, tmp_path, Quick())
-    assert caught.value.facts['path'] == tmp_path / 'config.py'
+    assert caught.value.facts['path'] == tmp_path.with_suffix('.py')
 
 
 def test_a_checkpoint_that_is_gone_is_named(cfg, tmp_path):
