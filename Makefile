@@ -27,9 +27,10 @@ help:
 demo: $(INSTALLED)
 	$(RUN) tools/train.py configs/detection/cascade_convnext_t_3x.py --mini --seed 0
 
-# One process for each core, of one thread each; a test file stays in one process, whose fixtures it shares
+# One process for each core, of one thread each; a test file stays in one process, whose fixtures it shares. The files
+# are handed out in the order of tests/conftest.py: pytest-xdist would begin with those of most tests, not the longest
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-gpu: $(INSTALLED)
 	$(RUN) -c "import torch; assert torch.cuda.is_available(), 'make test-gpu needs a GPU that PyTorch can use'; \
