@@ -87,7 +87,8 @@ def test_detector_trains_resumes_and_is_tested(tool, config):
 
     printed = tool('train.py', path, *mini, '--resume', '--cfg-options', *FEW, 'train_cfg.max_epochs=2')
     assert 'resumed epoch: 1' in printed
-    logged = [json.loads(line) for p in work_dir.glob('*/vis_data/scalars.json') for line in p.read_text().splitlines()]
+    runs = sorted(work_dir.glob('*/vis_data/scalars.json'))  # of the training, then of its resumption
+    logged = [json.loads(line) for run in runs for line in run.read_text().splitlines()]
     assert [r['epoch'] for r in logged if 'loss' in r] == [1, 2]
 
     curves = (work_dir / 'curves.png').read_bytes()
