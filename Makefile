@@ -19,6 +19,9 @@ INSTALLED = $(VENV)/installed-$(shell cat setup.py constraints.txt | cksum | cut
 # process on two cores a training step took several times as long. Threads that sleep do not
 export OMP_WAIT_POLICY ?= PASSIVE
 
+# Many containers set this, and each of the tests' many processes would compile thousands of modules anew, for 9 s
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: help demo test test-gpu test-openmmlab lint
 
 help:
