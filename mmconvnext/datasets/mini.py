@@ -305,8 +305,8 @@ def write_mini(
     if root.exists() and found != manifest:
         whose = f'holds another mini set, {found}' if found else f'exists and has no {MANIFEST}'
         raise FileExistsError(
-            f'{root} {whose}, where the mini set {manifest} was to be. It is left untouched: delete the folder '
-            '(or move it away, if anything in it is yours), and the set is made anew.'
+            f'{root} {whose}, where the mini set {manifest} was to be. It is left untouched: move the folder '
+            'elsewhere, and the set is made anew.'
         )
     if found and all((root / name).is_file() for name in _files(train_images, val_images)):
         return
