@@ -1,4 +1,4 @@
-"""Files that are whole or not there, also when the disk is full; and the last good checkpoint stays."""
+"""Writes files completely or not at all, even when the disk is full, and keeps the last good checkpoint."""
 
 import errno
 import logging
@@ -19,23 +19,24 @@ from mmconvnext.errors import UserError
 REMEDIES = {
     errno.ENOSPC: 'Make room on its disk.',
     errno.EDQUOT: 'Make room in your quota of its disk.',
-    errno.EFBIG: 'The limit on the size of a file is below its size; "ulimit -f unlimited" lifts it.',
+    errno.EFBIG: 'It is larger than the limit on the size of files; "ulimit -f unlimited" lifts the limit.',
 }
 
 
 @contextmanager
 def written_whole(path: Path, then: str = '') -> Iterator[Path]:
-    """Gives a file its name when it is whole, so that one of that name from before is never half-overwritten.
+    """Gives a file its name only when it is complete, so that an earlier file is never half-overwritten.
 
     Args:
-        path: Its name.
-        then: A sentence that follows the error's.
+        path: The final name of the file.
+        then: A sentence that ends the message of an error.
 
     Yields:
-        Another name in the same folder, under which to write it.
+        A temporary name in the same folder, to which the caller writes the file.
 
     Raises:
-        UserError: If the operating system refuses to write it. ``facts['path']`` is its name; nothing is left of it.
+        UserError: If the operating system refuses to write the file. ``facts['path']`` is its final name. The
+            temporary file is removed.
     """
     part = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
     try:
@@ -50,17 +51,17 @@ def written_whole(path: Path, then: str = '') -> Iterator[Path]:
 
 
 class LateRemoval(LocalBackend):
-    """MMEngine's access to local files, which removes files not when it is told to but later."""
+    """MMEngine's access to local files, except that files are removed later, by :meth:`remove_outdated`."""
 
     def __init__(self) -> None:
         self._outdated: dict[str, int] = {}
 
     def remove(self, filepath: str | Path) -> None:
-        """Remembers a file as outdated."""
+        """Notes that a file is outdated."""
         self._outdated[str(filepath)] = os.stat(filepath).st_ino
 
     def remove_outdated(self) -> None:
-        """Removes the outdated files, but for those that have been written anew since."""
+        """Removes the outdated files, except those that have been written again since."""
         for path, inode in self._outdated.items():
             if os.path.exists(path) and os.stat(path).st_ino == inode:
                 super().remove(path)
@@ -68,9 +69,9 @@ class LateRemoval(LocalBackend):
 
 
 class LateRemovalCheckpointHook(CheckpointHook):
-    """MMEngine's hook, which removes an outdated checkpoint when the new one is there, and not before."""
+    """MMEngine's hook, except that an outdated checkpoint is removed only after the new one has been written."""
 
-    file_backend: BaseStorageBackend  # MMEngine's own, without a type
+    file_backend: BaseStorageBackend  # MMEngine sets it, but declares no type
 
     def before_train(self, runner: Runner) -> None:
         """Sets up the access to files."""
@@ -92,14 +93,14 @@ class LateRemovalCheckpointHook(CheckpointHook):
 
 
 def say_once_if_full(logger: logging.Logger) -> None:
-    """Lets a log file that cannot be written be said once; logging has a traceback for each message that is lost.
+    """Makes a logger say once that its log file cannot be written, in place of a traceback for each lost message.
 
     Args:
-        logger: From then on it logs to its other handlers only.
+        logger: After a failure it logs to its other handlers only.
     """
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
-            # logging calls it for every record that is lost
+            # logging calls handleError for every record that is lost
             handler.handleError = partial(_stop, logger, handler)  # type: ignore[method-assign]  # its documented hook
 
 
