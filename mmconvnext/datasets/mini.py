@@ -32,8 +32,8 @@ DIAMETER = (0.15, 0.55)  # of a shape's circumscribed circle, in short sides of 
 MAX_OBJECTS = 6
 MIN_VISIBLE = 0.4  # No object keeps less of its pixels than this: slivers teach nothing.
 HUE_SPREAD = 0.06  # in turns; the hues of neighbouring classes overlap, so the outline must be seen
-# Of every PERIOD images one has a crowd and one has nothing. The class of the first object goes
-# round, so that the first seven images of a split hold every class, a crowd and an empty image.
+# Of every PERIOD images one has a crowd and one has nothing. The class of the first object cycles
+# through all classes, so that the first seven images of a split hold every class, a crowd and an empty image.
 PERIOD, CROWD, EMPTY = 12, 3, 6
 
 
@@ -106,9 +106,9 @@ class Figure(NamedTuple):
     """A shape laid down somewhere."""
 
     shape: Shape
-    x: float  # of the centre, as y and radius in pixels
+    x: float  # of the centre, in pixels
     y: float
-    radius: float
+    radius: float  # in pixels
     angle: float  # in radians
 
     def window(self) -> tuple[slice, slice]:
@@ -125,7 +125,7 @@ class Figure(NamedTuple):
 
 
 class Instance(NamedTuple):
-    """What one annotation speaks of."""
+    """The object, or the crowd, that one annotation describes."""
 
     category: int  # into SHAPES
     pixels: int  # before anything covered it
@@ -141,7 +141,7 @@ class Scene:
     """
 
     def __init__(self, size: tuple[int, int], rng: np.random.Generator) -> None:
-        """An empty scene, backdrop only; `size` is (height, width)."""
+        """Makes a scene with nothing but a backdrop; `size` is (height, width)."""
         self.size = size
         self.rng = rng
         self.y, self.x = np.mgrid[: size[0], : size[1]].astype(np.float32)  # (H, W) each
@@ -173,7 +173,7 @@ class Scene:
         self.stuff[np.abs(below[..., 0]) < max(1, height / 128)] = UNLABELLED
 
     def add(self, category: int, figures: Sequence[Figure], *, iscrowd: bool = False) -> bool:
-        """Lay one instance on top, made of all `figures`, unless it would hide an earlier one."""
+        """Lays one instance, made of all `figures`, on top; returns False if it would hide an earlier one."""
         mask = np.zeros(self.size, bool)
         for figure in figures:
             window = figure.window()
@@ -275,9 +275,9 @@ def write_mini(
     image_size: tuple[int, int] = (192, 256),
     seed: int = 0,
 ) -> None:
-    """Write the set under `root`; return at once if this very set already lies there, whole.
+    """Writes the set under `root`, unless the same set is already there.
 
-    Files that are missing from this very set are made again, and nothing else is touched.
+    If files of the same set are missing, only these are written again.
 
     `image_size` is (height, width). Image k of a split depends on `seed`, `image_size` and k alone.
 
@@ -306,7 +306,7 @@ def write_mini(
         whose = f'holds another mini set, {found}' if found else f'exists and has no {MANIFEST}'
         raise FileExistsError(
             f'{root} {whose}, where the mini set {manifest} was to be. It is left untouched: move the folder '
-            'elsewhere, and the set is made anew.'
+            'elsewhere, and the set is made again.'
         )
     if found and all((root / name).is_file() for name in _files(train_images, val_images)):
         return
