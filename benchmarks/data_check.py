@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument('--images', type=int, default=118_287)
     parser.add_argument('--annotations', type=int, default=860_001)
     args = parser.parse_args()
-    import_module('mmdet.datasets')  # which the check would import, and is not its time
+    import_module('mmdet.datasets')  # the check would import it, which is not to be timed
     cfg = Config.fromfile(CONFIG)
     with tempfile.TemporaryDirectory() as folder:
         classes = tuple(f'class {index}' for index in range(80))

@@ -127,7 +127,7 @@ def _check_crowd_field(findings: Findings, path: str, records: Records, *, evalu
 
 
 def _check_use(findings: Findings, path: str, records: Records, use: CocoUse, uses: Sequence[CocoUse]) -> set[int]:
-    """Checks what a dataset makes of the records; returns the indices of annotations with unsound masks that it reads."""
+    """Checks what a dataset makes of the records; returns indices of annotations whose unsound masks it reads."""
     if use.dataset is None:
         classes: set[Any] | None = {category.id for category in records.categories}
     else:
