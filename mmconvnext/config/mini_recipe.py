@@ -1,6 +1,7 @@
 """Scales a full recipe down to the embedded mini data: the same model and losses, in minutes on two cores.
 
-All that ``--mini`` changes in a config is in this file.
+All that ``--mini`` changes in the config of a detector or a segmentor is in this file. For pre-training see
+:mod:`mmconvnext.config.mini_pretraining`.
 """
 
 import math
