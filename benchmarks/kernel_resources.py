@@ -21,7 +21,7 @@ from mmconvnext.kernels.triton import depthwise, norm_mlp, tiles
 
 CUOBJDUMP = Path(triton.__file__).parent / 'backends/nvidia/bin/cuobjdump'
 KERNELS = ('convolve', 'input_gradient', 'weight_gradient', 'norm_mlp', 'norm_mlp_backward', 'column_sums')
-# Arguments that are float32 under autocast with bfloat16, beside those of the residual stream
+# Arguments that are float32 under autocast with bfloat16, besides those of the residual stream
 FLOAT32 = ('bias', 'b1', 'b2', 'weight', 'layer_scale', 'sample_scales', 'factor', 'through_gx', 'parts')
 
 

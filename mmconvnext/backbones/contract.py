@@ -39,7 +39,7 @@ class DenseBackbone(BaseModule):
         """
 
     def no_weight_decay(self) -> set[str]:
-        """Returns the names of parameters that get no weight decay, beside vectors and biases, which never get any."""
+        """Returns the names of parameters that get no weight decay, besides vectors and biases, which never get any."""
         return set()
 
     def own_name(self, name: str) -> str:

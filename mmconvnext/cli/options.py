@@ -38,7 +38,7 @@ class Settings(DictAction):
             if not (key and equals):
                 parser.error(f'--cfg-options {value}: a setting is written KEY=VALUE, such as model.backbone.arch=base')
             if not all(key.split('.')):
-                parser.error(f'--cfg-options {value}: {key} has an empty name beside a dot')
+                parser.error(f'--cfg-options {value}: {key} has a dot with nothing before or after it')
             if any(value.count(left) != value.count(right) for left, right in ('()', '[]', '{}')):
                 parser.error(f'--cfg-options {value}: its brackets are not in pairs')
             try:

@@ -125,7 +125,7 @@ def _cpu_model_wrapper(cfg: Config) -> ConfigDict:
 
 
 def _processes_here() -> int:
-    """How many processes the launcher started on this machine."""
+    """Returns how many processes the launcher started on this machine."""
     for name in LOCAL_SIZES:
         count = os.environ.get(name, '')
         if count.isdecimal() and int(count):

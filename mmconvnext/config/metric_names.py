@@ -8,7 +8,7 @@ from mmengine.config import Config, ConfigDict
 from mmconvnext.config_tree import as_list, look_up
 from mmconvnext.errors import UserError
 
-# The metrics of MMSegmentation's IoUMetric, beside aAcc
+# The metrics of MMSegmentation's IoUMetric, besides aAcc
 OF_IOU_METRICS = {
     'mIoU': ('mIoU', 'mAcc'),
     'mDice': ('mDice', 'mAcc'),

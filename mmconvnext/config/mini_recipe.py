@@ -196,7 +196,7 @@ def _point_at(cfg: Config, root: Path, segmentation: bool) -> None:
         loader.dataset.metainfo = metainfo
         loader.num_workers = 1
         if segmentation:
-            # ADE20KDataset takes only its own classes. Otherwise it only sets file suffixes and reduce_zero_label
+            # ADE20KDataset takes only its own classes. Besides, it only sets file suffixes and reduce_zero_label
             loader.dataset.type = 'BaseSegDataset'
             loader.dataset.reduce_zero_label = True
     cfg.data_root = str(root)

@@ -23,7 +23,7 @@ TOP_LEVEL = (
     *('model_wrapper_cfg', 'find_unused_parameters', 'compile'),
 )
 
-# Names of these that a config uses only while it is read. To set one later does nothing; the text says what does
+# Names of TOP_LEVEL that a config uses only while it is read. Setting one later does nothing; the text says what does
 VARIABLES = {
     'data_root': '--data-root FOLDER moves the data',
     'dataset_type': 'set the type of each dataset',

@@ -21,7 +21,7 @@ POSITIVE = ('train_cfg.max_epochs', 'train_cfg.max_iters', 'train_cfg.val_interv
 
 
 class Options:
-    """Settings that the user gave beside the config file.
+    """Settings that the user gave in addition to the config file.
 
     Args:
         settings: Values by dotted name, such as ``{'model.backbone.arch': 'base'}``.

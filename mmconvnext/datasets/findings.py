@@ -15,7 +15,7 @@ class Severity(Enum):
     REFUSES = 'refuses'  # the run ends before it starts
     CHANGES = 'changes the result'  # the run goes on, and its result is likely not what the user wants
     LEFT_OUT = 'left out'  # MMDetection or MMSegmentation leaves these records out
-    MENDED = 'read as meant'  # the file is not as the format wants it, but its meaning is certain
+    MENDED = 'read as meant'  # the file deviates from its format, but its meaning is certain
     HARMLESS = 'harmless'
 
 
@@ -108,7 +108,7 @@ class Findings:
         )
 
     def __len__(self) -> int:
-        """How many kinds of faults there are, over all files."""
+        """The number of findings: one for each kind of fault in each file."""
         return len(self._findings)
 
     def of(self, kind: str) -> list[Finding]:

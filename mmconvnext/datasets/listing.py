@@ -10,7 +10,7 @@ def is_remote(path: str, backend_args: dict | None = None) -> bool:
 
 
 class Listings:
-    """The names in folders, each of which is listed when it is first asked for."""
+    """The names in folders. A folder is listed when it is first asked for."""
 
     def __init__(self) -> None:
         self._names: dict[str, frozenset[str]] = {}

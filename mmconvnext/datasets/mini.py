@@ -103,7 +103,7 @@ SEGMENTATION_PALETTE: list[tuple[int, ...]] = [
 
 
 class Figure(NamedTuple):
-    """A shape laid down somewhere."""
+    """A shape at a place in the image."""
 
     shape: Shape
     x: float  # of the centre, in pixels
@@ -133,7 +133,7 @@ class Instance(NamedTuple):
 
 
 class Scene:
-    """A picture in the making, and the truth about it.
+    """A picture while it is being drawn, with its ground truth.
 
     image: (H, W, 3) float32 RGB in [0, 1].
     stuff: (H, W) uint8, SKY or GROUND, and UNLABELLED along the horizon.
@@ -205,7 +205,7 @@ class Scene:
         image += (paint - image) * np.clip(0.5 - distance, 0, 1)  # an edge one pixel wide
 
     def jpeg(self) -> bytes:
-        """The picture as a file, colours at full resolution so that edges stay where the masks have them."""
+        """Returns the picture as a file, with colours at full resolution so that edges stay where the masks are."""
         pixels = np.clip(255 * (self.image + self.grain), 0, 255).astype(np.uint8)
         return _encode(pixels, format='JPEG', quality=92, subsampling=0)
 

@@ -55,7 +55,7 @@ def class_heads(model: ConfigDict) -> Iterator[tuple[str, ConfigDict]]:
 
 
 def losses(head: ConfigDict) -> list[ConfigDict]:
-    """The configs of the losses of a segmentor's head."""
+    """Returns the configs of the losses of a segmentor's head."""
     given = head.get('loss_decode') or []
     return [given] if isinstance(given, Mapping) else list(given)
 

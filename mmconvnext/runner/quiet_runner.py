@@ -240,7 +240,7 @@ def _try_data(loops: Mapping[str, BaseLoop]) -> None:
 
 
 def _check_training_state(content: Mapping[str, Any], source: str) -> None:
-    """Checks that a checkpoint holds what resuming needs beside the weights."""
+    """Checks that a checkpoint holds what resuming needs besides the weights."""
     missing = [name for name in ('meta', 'message_hub', 'optimizer') if not isinstance(content.get(name), Mapping)]
     missing += [f'meta.{name}' for name in ('epoch', 'iter') if 'meta' not in missing and name not in content['meta']]
     if missing:

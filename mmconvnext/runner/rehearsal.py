@@ -69,7 +69,7 @@ def rehearse(name: str, loader: DataLoader, evaluator: Evaluator | None = None) 
 
 
 def _can_be_evaluated(findings: Findings, name: str, samples: Mapping[int, Any]) -> bool:
-    """Returns whether samples have all that heads and evaluators read beside the truth; adds a finding if not."""
+    """Returns whether samples have all that heads and evaluators read besides the truth; adds a finding if not."""
     for sample in map(_first, samples.values()):
         if 'ori_shape' not in (sample if isinstance(sample, BaseDataElement) else ()):
             findings.add(
@@ -188,7 +188,7 @@ def _score(
         scores = metric.compute_metrics(metric.results)
     seconds = (time.monotonic() - start) / len(predicted) * images
     means = [key for key in scores if key in ('bbox_mAP', 'segm_mAP', 'mIoU', 'mDice', 'mFscore')]
-    if any(np.isnan(scores[key]) for key in means):  # MMSegmentation's score of nothing
+    if any(np.isnan(scores[key]) for key in means):  # MMSegmentation gives NaN for nothing
         everything = len(predicted) == images
         findings.add(
             'nothing-to-evaluate',
@@ -223,7 +223,7 @@ def _score(
 
 
 def _as_run_lengths(mask: Any, height: int, width: int) -> dict[str, Any]:
-    """A mask of an annotation file, polygons or run lengths, as MMDetection's predictions have it."""
+    """Converts a mask of an annotation file, polygons or run lengths, to the form of MMDetection's predictions."""
     if isinstance(mask, list):
         return run_lengths.merge(run_lengths.frPyObjects(mask, height, width))
     return run_lengths.frPyObjects(mask, height, width) if isinstance(mask['counts'], list) else mask

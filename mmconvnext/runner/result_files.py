@@ -33,7 +33,7 @@ class ResultNames:
         self.count = Counter(self._relative(path) for path in dict.fromkeys(paths))
 
     def of(self, path: str) -> str:
-        """The name of an image's result, with ``/`` between folders."""
+        """Returns the name of an image's result, with ``/`` between folders."""
         name = self._relative(path)
         return name if self.count[name] < 2 else name + os.path.splitext(path)[1]
 

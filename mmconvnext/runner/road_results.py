@@ -1,4 +1,4 @@
-"""What each step of the road from ResNet to ConvNeXt costs, what was published for it, and what it reached here."""
+"""Collects the cost of each step of the road to ConvNeXt, what was published for it, and what it reached here."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ PERCENT = {'coco/bbox_mAP': 100.0, 'mIoU': 1.0}  # the factor from each to perce
 
 
 class Cost(NamedTuple):
-    """What a step's classifier costs: its backbone without output norms, and a linear layer to 1,000 classes.
+    """The cost of a step's classifier: its backbone without output norms, and a linear layer to 1,000 classes.
 
     Args:
         macs: Multiply-adds of convolutions and linear layers on one image of 224x224.

@@ -10,7 +10,7 @@ from mmconvnext.datasets.listing import contents
 
 
 def image_folder(use: CocoUse) -> str:
-    """The folder that the dataset joins each ``file_name`` to."""
+    """Returns the folder that the dataset joins each ``file_name`` to."""
     return use.dataset.data_prefix.get('img') or ''
 
 

@@ -63,7 +63,7 @@ class Annotation(NamedTuple):
     mask: tuple[int, int] | str | None
 
     def __str__(self) -> str:
-        """Where it is."""
+        """The place of the annotation in the file, and its ids."""
         return f'annotations[{self.place}] (id {self.id!r}, image_id {self.image_id!r})'
 
 

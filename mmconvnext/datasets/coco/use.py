@@ -1,4 +1,4 @@
-"""How the datasets and evaluators of a config use an annotation file."""
+"""Describes how the datasets and evaluators of a config use an annotation file."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
