@@ -1,10 +1,10 @@
-"""Trains a detector or segmentor from each of several weights, over several seeds, and compares what they reach.
+"""Trains a detector or segmentor from each of several weights, with several seeds, and compares the results.
 
     python -m benchmarks.transfer configs/detection/mask_rcnn_convnextv2_a_3x.py --mini \\
         --start none --start work_dirs/fcmae_convnextv2_atto_1600e_mini/epoch_150.pth
 
-All trainings have the same steps and the same settings. A training that is already in its work directory is not done
-again, and an interrupted one goes on.
+All trainings have the same steps and the same settings. A training that is already in its work directory is not
+repeated, and an interrupted one is resumed.
 """
 
 import argparse
@@ -22,7 +22,7 @@ METRICS = {'coco/bbox_mAP': ('box AP', 100.0), 'coco/segm_mAP': ('mask AP', 100.
 
 
 def main() -> None:
-    """Trains what is not there yet, and prints the table."""
+    """Runs the trainings that do not exist yet, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', type=Path, help='config file')
     parser.add_argument(
@@ -30,17 +30,17 @@ def main() -> None:
         action='append',
         required=True,
         metavar='WEIGHTS',
-        help='what --pretrained of tools/train.py takes, none for random weights; once for each to compare',
+        help='weights as for --pretrained of tools/train.py, none for random weights; give one --start for each',
     )
-    parser.add_argument('--seeds', type=arguments.count, default=3, help='trainings of each (default: 3)')
-    parser.add_argument('--mini', action='store_true', help='on the mini data')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/transfer'), help='for the trainings')
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='of all trainings')
+    parser.add_argument('--seeds', type=arguments.count, default=3, help='trainings from each start (default: 3)')
+    parser.add_argument('--mini', action='store_true', help='train on the mini data')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/transfer'), help='folder of the trainings')
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='for all trainings')
     args = parser.parse_args()
     print(', '.join(f'{key} {value}' for key, value in timing.machine().items()))
     reached: dict[str, list[dict[str, float]]] = {start: [] for start in args.start}
     for seed in range(args.seeds):
-        for number, start in enumerate(args.start):  # in turns, so that a run that is cut short still compares
+        for number, start in enumerate(args.start):  # in turns, so that an interrupted run can still be compared
             folder = args.work_dir / f'{args.config.stem}_start{number}_seed{seed}'
             if last_metrics(folder) is None:
                 train(args, start, seed, folder)
@@ -56,7 +56,7 @@ def train(args: argparse.Namespace, start: str, seed: int, folder: Path) -> None
     """Runs one training in a process of its own, as a user would."""
     command = [sys.executable, str(ROOT / 'tools/train.py'), str(args.config), '--work-dir', str(folder)]
     command += ['--seed', str(seed), *(['--mini'] if args.mini else [])]
-    # A training that was cut short goes on with the weights of its checkpoint
+    # An interrupted training resumes from its checkpoint
     command += ['--resume'] if (folder / 'last_checkpoint').is_file() else ['--pretrained', start]
     command += ['--cfg-options', *args.cfg_options] if args.cfg_options else []
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -66,9 +66,9 @@ def last_metrics(folder: Path) -> dict[str, float] | None:
     """Reads the metrics of a finished training.
 
     Returns:
-        In percent, by their short names; None if the training has not come to its end.
+        The metrics in percent, by their short names; None if the training is not finished.
     """
-    if not (folder / 'curves.png').is_file():  # which a training draws when it is done
+    if not (folder / 'curves.png').is_file():  # a training draws it at its end
         return None
     runs = sorted(folder.glob('*/vis_data/scalars.json'))
     records = [json.loads(line) for run in runs for line in run.read_text(encoding='utf-8').splitlines()]
@@ -79,7 +79,7 @@ def last_metrics(folder: Path) -> dict[str, float] | None:
 
 
 def table(reached: dict[str, list[dict[str, float]]]) -> str:
-    """Writes mean, lowest and highest of each metric as a table of Markdown, a line for each start."""
+    """Returns mean, lowest and highest of each metric as a table in Markdown, with a line for each start."""
     names = list(dict.fromkeys(name for runs in reached.values() for metrics in runs for name in metrics))
     lines = [f'| start | {" | ".join(names)} |', '|---' * (1 + len(names)) + '|']
     lines += [
@@ -90,7 +90,7 @@ def table(reached: dict[str, list[dict[str, float]]]) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean, lowest and highest in words."""
+    """Returns mean, lowest and highest as text."""
     return f'{statistics.mean(values):.1f} ({min(values):.1f} to {max(values):.1f}, {len(values)} seeds)'
 
 
