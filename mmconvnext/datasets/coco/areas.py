@@ -76,7 +76,7 @@ def check_areas(
         'annotations have an area that is far from that of their mask and of their box',
         f'area is the number of pixels of the mask, or width * height of a box without a mask.{looks} '
         + (
-            f'AP of small, medium and large objects counts {moved} in a wrong size.'
+            f'AP of small, medium and large objects puts {moved} into a wrong size.'
             if evaluated
             else 'Training does not use it.'
         ),

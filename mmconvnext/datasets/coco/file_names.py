@@ -11,19 +11,19 @@ from mmconvnext.datasets.listing import Listings
 
 # Spellings, each alone and then all together: a short name, the message about file names, and how names are decoded
 SPELLINGS: tuple[tuple[str, str, Callable[[str], str]], ...] = (
-    ('backslash', 'have backslashes, and the images are found with slashes', lambda name: name.replace('\\', '/')),
-    ('percent', 'are percent-encoded, as in URLs, and the images are found with them decoded', unquote),
-    ('unicode', 'have accents that are composed otherwise in Unicode than those of the images', lambda name: name),
+    ('backslash', 'have backslashes, which are read as slashes', lambda name: name.replace('\\', '/')),
+    ('percent', 'are percent-encoded, as in URLs, and are read decoded', unquote),
+    ('unicode', 'have accents that are composed otherwise in Unicode than on disk', lambda name: name),
     (
         'mixed',
-        'have backslashes, percent signs or accents, and the images are found with them decoded',
+        'have backslashes, percent signs or accents, and are read decoded',
         lambda name: unquote(name.replace('\\', '/')),
     ),
 )
 COMPOSED_OTHERWISE = ('unicode', 'mixed')
-CAPITALS = ('capitals', 'differ from the images in upper and lower case, and these are found without regard to it')
+CAPITALS = ('capitals', 'differ from the files in upper and lower case, which is ignored')
 # The last resort, where the last parts of all such paths differ
-WHOLE = ('whole-paths', 'are absolute paths, as on another machine, and the images are found by their last part')
+WHOLE = ('whole-paths', 'are absolute paths, as on another machine, of which only the last part is read')
 FORMS: tuple[Literal['NFC', 'NFD'], ...] = ('NFC', 'NFD')
 
 
