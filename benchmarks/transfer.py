@@ -71,7 +71,9 @@ def last_metrics(folder: Path) -> dict[str, float] | None:
     if not (folder / 'curves.png').is_file():  # a training draws it at its end
         return None
     runs = sorted(folder.glob('*/vis_data/scalars.json'))
-    records = [json.loads(line) for run in runs for line in run.read_text(encoding='utf-8').splitlines()]
+    texts = [run.read_text(encoding='utf-8') for run in runs]
+    # A run that was killed may leave part of a line
+    records = [json.loads(line) for text in texts for line in text[: text.rfind('\n') + 1].splitlines()]
     evaluations = [record for record in records if METRICS.keys() & record.keys()]
     if not evaluations:
         return None
