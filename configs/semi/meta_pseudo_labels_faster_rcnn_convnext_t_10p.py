@@ -28,4 +28,4 @@ model = dict(
 )
 optim_wrapper = dict(constructor='StudentTeacherOptimWrapperConstructor')
 # Student and teacher take their steps one after the other, so each has a wrapper of its own
-model_wrapper_cfg = dict(type='MMSeparateDistributedDataParallel')
+model_wrapper_cfg = dict(type='StudentTeacherDistributed')

@@ -14,9 +14,9 @@ NO_METRICS = ('step', 'time', 'data_time')  # MMEngine logs these with the metri
 def metrics_table(metrics: Mapping[str, Any]) -> str:
     """Returns a text table of an evaluator's metrics, each in the evaluator's own unit.
 
-    COCO's AP has a row for boxes and a row for masks, of teacher and student where both are evaluated, with a dash where
-    the data has no object of that size. All other metrics share one row under their names. MMSegmentation's mIoU, mDice
-    and so on are in percent; the recall of proposals and Pascal VOC's AP are fractions of 1.
+    COCO's AP has a row for boxes and a row for masks, of teacher and student where both are evaluated, with a dash
+    where the data has no object of that size. All other metrics share one row under their names. MMSegmentation's mIoU,
+    mDice and so on are in percent; the recall of proposals and Pascal VOC's AP are fractions of 1.
     """
     lines = []
     rest = {name: value for name, value in metrics.items() if isinstance(value, int | float | np.floating)}

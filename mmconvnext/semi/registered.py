@@ -1,5 +1,6 @@
 """What configs of SoftTeacher and Meta Pseudo Labels name. It needs MMDetection, so they import it themselves."""
 
+from mmconvnext.semi.distributed import StudentTeacherDistributed
 from mmconvnext.semi.mean_teacher import RelativeMeanTeacherHook
 from mmconvnext.semi.meta_pseudo_labels import MetaPseudoLabels
 from mmconvnext.semi.sampler import LabelledAndUnlabelledSampler
@@ -11,5 +12,6 @@ __all__ = [
     'LabelledAndUnlabelledSampler',
     'MetaPseudoLabels',
     'RelativeMeanTeacherHook',
+    'StudentTeacherDistributed',
     'StudentTeacherOptimWrapperConstructor',
 ]
