@@ -81,7 +81,7 @@ NOISE = [
         aug_space=[[dict(type=name)] for name in ('Brightness', 'Color', 'Contrast', 'Sharpness')],
         aug_num=1,
     ),
-    dict(type='RandomErasing', n_patches=(0, 2), ratio=(0, 0.1)),
+    dict(type='RandomErasing', n_patches=(1, 2), ratio=(0, 0.1)),
 ]
 
 
