@@ -19,6 +19,9 @@ INSTALLED = $(VENV)/installed-$(shell cat setup.py constraints.txt | cksum | cut
 # process on two cores a training step took several times as long. Threads that sleep do not
 export OMP_WAIT_POLICY ?= PASSIVE
 
+# Many containers set this, and each of the tests' many processes would compile thousands of modules anew, for 9 s
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: help demo test test-gpu test-openmmlab lint
 
 help:
@@ -27,9 +30,10 @@ help:
 demo: $(INSTALLED)
 	$(RUN) tools/train.py configs/detection/cascade_convnext_t_3x.py --mini --seed 0
 
-# One process for each core, of one thread each; a test file stays in one process, whose fixtures it shares
+# One process for each core, of one thread each; a test file stays in one process, whose fixtures it shares. The files
+# are handed out in the order of tests/conftest.py: pytest-xdist would begin with those of most tests, not the longest
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-gpu: $(INSTALLED)
 	$(RUN) -c "import torch; assert torch.cuda.is_available(), 'make test-gpu needs a GPU that PyTorch can use'; \

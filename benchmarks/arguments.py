@@ -1,4 +1,4 @@
-"""What the benchmarks' command lines have in common: each argument is checked before anything is measured."""
+"""Checks the arguments of the benchmarks' command lines before anything is measured."""
 
 import argparse
 import json
@@ -12,12 +12,12 @@ from typing import Any
 from benchmarks import timing
 
 SMALLEST = 32  # pixels, of the backbone's input
-# What figures of one file have in common; docs/speed.md says it once, above them
+# Facts that all figures of one file share; docs/speed.md states them once, above the figures
 SETTING = ('processor', 'threads', 'instructions', 'python', 'gpu', 'driver', 'torch', 'cudnn', 'triton')
 
 
 def size(text: str) -> tuple[int, int]:
-    """Height and width from ``HEIGHTxWIDTH``, or ``HEIGHT`` of a square."""
+    """Returns height and width from ``HEIGHTxWIDTH``, or from ``HEIGHT`` for a square."""
     match = re.fullmatch(r'(\d+)(?:x(\d+))?', text)
     sides = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if min(sides) < SMALLEST:
@@ -28,14 +28,14 @@ def size(text: str) -> tuple[int, int]:
 
 
 def count(text: str) -> int:
-    """A whole number from 1 on."""
+    """Returns a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f'{text!r} must be a whole number, 1 or more')
     return int(text)
 
 
 def results(text: str) -> Path:
-    """A file of results to append to, which may not be there yet."""
+    """Returns the path of a file of results to append to, which need not exist yet."""
     path = Path(text)
     if path.exists():
         try:
@@ -56,8 +56,8 @@ def check_setting(out: Path | None, facts: Mapping[str, Any]) -> None:
     """Ends the program if a file of results holds figures of another machine or of other versions.
 
     Args:
-        out: From :func:`results`; None where nothing is written.
-        facts: Of this machine, as they will stand beside the figures.
+        out: From :func:`results`; None if nothing is written.
+        facts: The facts about this machine that will stand beside the figures.
     """
     for result in json.loads(out.read_text(encoding='utf-8')) if out and out.is_file() else ():
         other = result.get('machine', {})
@@ -65,7 +65,7 @@ def check_setting(out: Path | None, facts: Mapping[str, Any]) -> None:
             if other.get(name) != facts.get(name):
                 sys.exit(
                     f'error: --out {out} holds figures of another setting ({name} {other.get(name)}; here it is '
-                    f'{facts.get(name)}). Each has a file of its own, so give another name.'
+                    f'{facts.get(name)}). Each setting needs a file of its own, so give another name.'
                 )
 
 

@@ -1,7 +1,7 @@
 """Times our backbone against every other ConvNeXt at hand: inference, and a training step's forward and backward.
 
-All have the same weights and return the same four outputs, which is checked. What is not installed is left out, and
-said. With --out the figures go to a JSON file too, from which benchmarks/report.py writes docs/speed.md.
+All have the same weights and return the same four outputs, which is checked. A contender that is not installed is left
+out with a message. With --out the figures also go to a JSON file, from which benchmarks/report.py writes docs/speed.md.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from mmconvnext.kernels.cpu.linear import can_pack, prepare_linear
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
 OURS, REFERENCE = 'mmconvnext', 'mmconvnext, reference path'
 DEPLOYED = 'mmconvnext, deployed'
-REPEATS = 20  # of a matrix product in a round: one takes microseconds
+REPEATS = 20  # of a matrix product per round, since one takes microseconds
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--dtype', default='fp32', choices=DTYPES)
     parser.add_argument('--batch', type=arguments.count, default=1)
     parser.add_argument('--rounds', type=arguments.count, default=9)
-    parser.add_argument('--threads', type=arguments.count, help='of PyTorch (default: its own choice)')
+    parser.add_argument('--threads', type=arguments.count, help='threads of PyTorch (default: its own choice)')
     parser.add_argument('--compile', action='store_true', help='also torch.compile of timm and of ours; needs g++')
     parser.add_argument('--memory', action='store_true', help='also peak memory, each in a process of its own')
     parser.add_argument('--out', type=arguments.results, help='append the figures to this JSON file')
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def measure(args: argparse.Namespace, mode: str, size: tuple[int, int]) -> dict[str, Any]:
-    """Times every contender at one size; figures in seconds and bytes."""
+    """Times every contender at one size; returns figures in seconds and bytes."""
     x = torch.randn(args.batch, 3, *size, dtype=DTYPES[args.dtype])
     models = contenders(args, mode)
     check_equal(models, x, 1e-4 if x.dtype == torch.float32 else 0.1)
@@ -81,7 +81,7 @@ def measure(args: argparse.Namespace, mode: str, size: tuple[int, int]) -> dict[
     for name, model in models.items():
         if mode == 'training':
             rows[name]['saved'] = saved_activations(model, x)
-        if args.memory and 'compile' not in name and name != DEPLOYED:  # neither travels to another process
+        if args.memory and 'compile' not in name and name != DEPLOYED:  # neither can be sent to another process
             rows[name]['peak'] = timing.peak_memory(_peak, model, x, mode)
     limit = gemm_limit(models[OURS], x) * (3 if mode == 'training' else 1)
     return {
@@ -95,7 +95,7 @@ def measure(args: argparse.Namespace, mode: str, size: tuple[int, int]) -> dict[
 
 
 def contenders(args: argparse.Namespace, mode: str) -> dict[str, nn.Module]:
-    """All implementations with the same random weights, none of them trivial."""
+    """Returns all implementations with the same random weights, none of which is without effect."""
     torch.manual_seed(0)
     layer_scale = 1.0 if args.version == 1 else None
     ours = ConvNeXt(args.arch, version=args.version, layer_scale_init_value=layer_scale)
@@ -119,7 +119,7 @@ def contenders(args: argparse.Namespace, mode: str) -> dict[str, nn.Module]:
 
 
 def with_random_weights(backbone: ConvNeXt) -> None:
-    """Moves every parameter off the value it starts from, so that none is without effect."""
+    """Changes every parameter from its initial value, so that none is without effect."""
     with torch.no_grad():
         for parameter in backbone.parameters():
             parameter += 0.02 * torch.randn_like(parameter)
@@ -139,22 +139,22 @@ class Reference(nn.Module):
 
 
 def infer(model: nn.Module, x: Tensor) -> None:
-    """One forward pass without gradients."""
+    """Runs a forward pass without gradients."""
     with torch.inference_mode():
         model(x)
 
 
 def train_step(model: nn.Module, x: Tensor) -> None:
-    """One forward and backward pass, every output in the loss."""
+    """Runs a forward and backward pass, with every output in the loss."""
     model.zero_grad(set_to_none=True)
     sum(out.float().square().mean() for out in model(x)).backward()
 
 
 def check_equal(models: dict[str, nn.Module], x: Tensor, tolerance: float) -> None:
-    """Makes sure that all compute the same.
+    """Checks that all models compute the same.
 
     Raises:
-        ValueError: If one's output differs from the reference's by more than rounding.
+        ValueError: If a model's output differs from the reference's by more than rounding.
     """
     with torch.no_grad():
         expected = [out.float().clone() for out in models[REFERENCE](x)]
@@ -165,7 +165,7 @@ def check_equal(models: dict[str, nn.Module], x: Tensor, tolerance: float) -> No
 
 
 def saved_activations(model: nn.Module, x: Tensor) -> int:
-    """Bytes that autograd keeps between forward and backward, parameters not counted."""
+    """Returns the bytes that autograd keeps between forward and backward, without parameters."""
     known = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, int] = {}
 
@@ -181,7 +181,7 @@ def saved_activations(model: nn.Module, x: Tensor) -> int:
 
 
 def gemm_limit(backbone: ConvNeXt, x: Tensor) -> float:
-    """Seconds that the MLPs' products would take at the best rate that this machine reaches on any of them."""
+    """Returns the seconds of the MLPs' matrix products at the best rate that this machine reaches on any of them."""
     flops, rate = 0.0, 0.0
     for i, (depth, width) in enumerate(zip(backbone.arch.depths, backbone.arch.widths)):
         pixels = x.shape[0] * (x.shape[2] // 4 // 2**i) * (x.shape[3] // 4 // 2**i)

@@ -1,9 +1,10 @@
 """Times a whole Mask R-CNN and UperNet with our backbone against the same with every other ConvNeXt at hand.
 
-The model is the config's; only the backbone is exchanged, all with the same weights and so with the same maps and loss,
-which is checked. Images, boxes and masks are made up, and every step draws the same random numbers. On a GPU the
-protocol is that of benchmarks/gpu.py. With several sizes, as a detector has them in training, each step takes the next.
-With --out the figures go to a JSON file too, from which benchmarks/report.py writes docs/speed.md.
+The model is that of a config, and only its backbone is exchanged. All backbones have the same weights, so the maps and
+the loss must be the same, which is checked. Images, boxes and masks are made up, and every step draws the same random
+numbers. On a GPU the protocol is that of benchmarks/gpu.py. If several sizes are given, as a detector has them in
+training, each step takes the next one. With --out the figures also go to a JSON file, from which benchmarks/report.py
+writes docs/speed.md.
 """
 
 import argparse
@@ -38,7 +39,7 @@ from mmconvnext.errors import errors_as_sentences
 from mmconvnext.kernels.dispatch import MEMORY
 
 OBJECTS = 8  # in an image
-# Of losses: rounding may bring another proposal past a threshold, and so into the sample that is drawn
+# Relative difference of losses: by rounding, another proposal may pass a threshold and be sampled
 TOLERANCE = 0.01
 
 
@@ -51,10 +52,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--precision', default='fp32', choices=('fp32', 'amp-bf16', 'amp-fp16'))
     parser.add_argument('--modes', nargs='+', default=['inference', 'training'], choices=('inference', 'training'))
     parser.add_argument(
-        '--batch', type=arguments.count, help='default: 1, and 2 for a segmentor, whose BatchNorm needs two'
+        '--batch', type=arguments.count, help='default: 1, or 2 for a segmentor, whose BatchNorm needs two'
     )
     parser.add_argument('--rounds', type=arguments.count, default=5)
-    parser.add_argument('--steps', type=arguments.count, default=20, help='of each turn on a GPU (default: 20)')
+    parser.add_argument('--steps', type=arguments.count, default=20, help='steps of each turn on a GPU (default: 20)')
     names = [peer.name for peer in PEERS]
     parser.add_argument('--peers', nargs='*', default=names, choices=names, help='whom to compare with (default: all)')
     parser.add_argument('--out', type=arguments.results, help='append the figures to this JSON file')
@@ -77,7 +78,7 @@ def main() -> None:
 
 
 def measure(args: argparse.Namespace, mode: str) -> dict[str, Any]:
-    """Times the model with every backbone; figures in seconds."""
+    """Times the model with every backbone; returns figures in seconds."""
     with errors_as_sentences():
         cfg = load_config(args.config)
     cfg.launcher = 'none'
@@ -122,12 +123,12 @@ def measure(args: argparse.Namespace, mode: str) -> dict[str, Any]:
 
 
 def device_of(on_gpu: bool) -> str:
-    """Where all tensors are."""
+    """Returns the device of all tensors."""
     return gpu.DEVICE if on_gpu else 'cpu'
 
 
 def contenders(cfg: Config, mode: str, peers: Sequence[str], on_gpu: bool) -> dict[str, nn.Module]:
-    """The model with our backbone and with those of some of the peers."""
+    """Returns the model with our backbone, and with those of the given peers."""
     torch.manual_seed(0)
     cfg.model.backbone.update(init_cfg=None, drop_path_rate=0.0)
     registry = MODELS if is_segmentation(cfg) else DETECTORS
@@ -164,7 +165,7 @@ def _with_backbone(model: nn.Module, backbone: nn.Module) -> nn.Module:
 
 
 def batch(cfg: Config, count: int, height: int, width: int, device: str) -> tuple[Tensor, list]:
-    """Random images (count, 3, height, width), float32, and ground truth for each."""
+    """Returns random images (count, 3, height, width), float32, and ground truth for each."""
     rng = np.random.default_rng(0)
     inputs = torch.from_numpy(rng.standard_normal((count, 3, height, width), dtype=np.float32))
     shape = dict(img_shape=(height, width), ori_shape=(height, width), pad_shape=(height, width))
@@ -192,10 +193,10 @@ def batch(cfg: Config, count: int, height: int, width: int, device: str) -> tupl
 
 
 def check_equal_losses(models: dict[str, nn.Module], inputs: Tensor, samples: list) -> None:
-    """Makes sure that all compute the same.
+    """Checks that all models compute the same.
 
     Raises:
-        ValueError: If one's loss differs from the reference's by more than rounding explains.
+        ValueError: If a model's loss differs from the reference's by more than rounding explains.
     """
     losses = {}
     for name, model in models.items():
@@ -205,11 +206,11 @@ def check_equal_losses(models: dict[str, nn.Module], inputs: Tensor, samples: li
     expected = losses[REFERENCE]
     for name, loss in losses.items():
         if not abs(loss - expected) <= TOLERANCE * abs(expected):
-            raise ValueError(f'{name}: the loss is {loss}, and {expected} with the reference.')
+            raise ValueError(f'{name}: the loss is {loss}, but with the reference it is {expected}.')
 
 
 def step(model: nn.Module, inputs: Tensor, samples: list, mode: str) -> None:
-    """A forward and backward pass, or a prediction."""
+    """Runs a forward and backward pass, or a prediction."""
     torch.manual_seed(0)
     samples = copy.deepcopy(samples)
     if mode == 'inference':

@@ -1,7 +1,7 @@
-"""Times FCMAE's training step: visible cells alone against whole maps that are masked, which give the same numbers.
+"""Times FCMAE's training step: only the visible cells, against whole maps that are masked. Both give the same numbers.
 
-In the masked form every layer runs on the whole map, and masks around each depthwise convolution and in GRN's norm keep
-the hidden cells out. Most code outside of the authors' computes FCMAE so.
+In the masked form every layer runs on the whole map. Masks around each depthwise convolution and in GRN's norm keep the
+hidden cells out. Most code other than the authors' computes FCMAE in this way.
 """
 
 import argparse
@@ -19,10 +19,10 @@ from mmconvnext.pretraining.visible_cells import VisibleCells
 
 
 class WholeMaps(MaskedConvNeXt):
-    """The same network, which computes the hidden cells too."""
+    """The same network, but it computes the hidden cells too."""
 
     def forward(self, images: Tensor, visible: VisibleCells) -> Tensor:  # type: ignore[override]  # as in its base
-        """Computes the last stage, (B, C, rows, columns), 0 at masked cells."""
+        """Computes the last stage, (B, C, rows, columns), which is 0 at masked cells."""
         x = images.contiguous(memory_format=torch.channels_last)
         for number, (downsample, stage) in enumerate(zip(self.downsample_layers, self.stages)):
             x = downsample(x)

@@ -1,10 +1,11 @@
 """Times our backbone against every other ConvNeXt on a GPU: inference, and a training step's forward and backward.
 
-The protocol is that of benchmarks/backbone.py: the same weights and outputs, checked; each contender has its turn in
-every round; medians and spreads. Times are between CUDA events around many steps, so launches overlap with work as they
-do in training. Beside them stand the first step's seconds (what compiles, compiles then), launches and their time by
-kind of kernel, and memory. Every contender is there layer by layer and as a CUDA graph of the whole step, timm,
-torchvision and ours through torch.compile too, so that no peer is shown slower than it can be had.
+The protocol is that of benchmarks/backbone.py: all contenders have the same weights and outputs, which is checked. Each
+has its turn in every round, and medians and spreads are reported. CUDA events around many steps measure the time, so
+launches overlap with work as they do in training. The tables also have the seconds of the first step, which includes
+compilation, the launches and their time by kind of kernel, and the memory. Every contender runs layer by layer, and as
+a CUDA graph of the whole step. timm, torchvision and ours also run through torch.compile, so that no peer is shown
+slower than it can be.
 """
 
 import argparse
@@ -37,7 +38,7 @@ PRECISIONS = {
     'bf16': (torch.bfloat16, None),
     'fp32': (torch.float32, None),
 }
-# Kinds of kernel by what their names contain, the first that matches
+# Kinds of kernels, by what their names contain. The first match counts
 KINDS = {
     'depthwise': r'_depthwise|conv_depthwise|depthwise|(conv|dgrad|wgrad)2d_c1',
     'LayerNorm + MLP': r'_norm_mlp',
@@ -50,7 +51,7 @@ KINDS = {
 
 
 class Ours(nn.Module):
-    """Our backbone through one path of its kernels."""
+    """Our backbone, computed by one path of its kernels."""
 
     def __init__(self, backbone: nn.Module, path: KernelPath, memory: Memory = 'balanced') -> None:
         super().__init__()
@@ -74,9 +75,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--precision', default='amp-bf16', choices=PRECISIONS)
     parser.add_argument('--batch', type=arguments.count, default=2)
     parser.add_argument('--rounds', type=arguments.count, default=5)
-    parser.add_argument('--steps', type=arguments.count, default=50, help='of each turn (default: 50)')
+    parser.add_argument('--steps', type=arguments.count, default=50, help='steps of each turn (default: 50)')
     parser.add_argument('--no-compile', action='store_true', help='leave torch.compile out, for a quick look')
-    parser.add_argument('--cudnn-benchmark', action='store_true', help="let cuDNN choose by measuring, as mm's configs")
+    parser.add_argument(
+        '--cudnn-benchmark', action='store_true', help="let cuDNN choose by measuring, as OpenMMLab's configs do"
+    )
     parser.add_argument('--out', type=arguments.results, help='append the figures to this JSON file')
     return parser.parse_args()
 
@@ -103,7 +106,7 @@ def main() -> None:
 
 
 def machine() -> dict[str, Any]:
-    """GPU, clocks and versions, to stand beside every figure."""
+    """Returns GPU, clocks and versions, which stand beside every figure."""
     import triton
 
     query = ['nvidia-smi', '--query-gpu=driver_version,clocks.sm,clocks.mem,power.limit', '--format=csv,noheader']
@@ -120,7 +123,7 @@ def machine() -> dict[str, Any]:
 
 
 def measure(args: argparse.Namespace, mode: str, size: tuple[int, int]) -> dict[str, Any]:
-    """Measures every contender at one size; figures in seconds and bytes."""
+    """Measures every contender at one size; returns figures in seconds and bytes."""
     dtype, amp = PRECISIONS[args.precision]
     x = torch.randn(args.batch, 3, *size, device=DEVICE, dtype=dtype)
     models = contenders(args, mode, dtype)
@@ -136,7 +139,7 @@ def measure(args: argparse.Namespace, mode: str, size: tuple[int, int]) -> dict[
     rows: dict[str, dict[str, Any]] = {}
     for name, model in models.items():
         seconds = first_seconds(runs[name])
-        # What CUDA graphs use, they have reserved before
+        # CUDA graphs have reserved their memory before, so their peak cannot be measured
         memory = {} if 'compile' in name and 'default' not in name else {'peak': peak(runs[name])}
         if mode == 'training' and 'compile' not in name:
             with autocast(amp):
@@ -159,7 +162,7 @@ def measure(args: argparse.Namespace, mode: str, size: tuple[int, int]) -> dict[
 
 
 def contenders(args: argparse.Namespace, mode: str, dtype: torch.dtype) -> dict[str, nn.Module]:
-    """All implementations with the same random weights, none of them trivial."""
+    """Returns all implementations with the same random weights, none of which is without effect."""
     torch.manual_seed(0)
     ours = ConvNeXt(args.arch, version=args.version, layer_scale_init_value=1.0 if args.version == 1 else None)
     with_random_weights(ours)
@@ -189,17 +192,17 @@ def contenders(args: argparse.Namespace, mode: str, dtype: torch.dtype) -> dict[
 
 
 def compiled(model: nn.Module, mode: str) -> Any:
-    """torch.compile; the mode reduce-overhead replays CUDA graphs."""
+    """Compiles a model with torch.compile; the mode reduce-overhead replays CUDA graphs."""
     return torch.compile(model, mode=mode)
 
 
 def autocast(dtype: torch.dtype | None) -> AbstractContextManager:
-    """Mixed precision in that dtype, or none."""
+    """Returns a context for mixed precision in this dtype; None is no mixed precision."""
     return nullcontext() if dtype is None else torch.autocast(DEVICE, dtype=dtype)
 
 
 def first_seconds(run: Callable[[], Any]) -> float:
-    """Seconds of the first step, with all that it compiles."""
+    """Returns the seconds of the first step, including compilation."""
     start = time.perf_counter()
     run()
     torch.cuda.synchronize()
@@ -207,10 +210,10 @@ def first_seconds(run: Callable[[], Any]) -> float:
 
 
 def captured(run: Callable[[], Any]) -> Callable[[], None]:
-    """The same step as a CUDA graph, which launches all of its kernels at once."""
+    """Captures a step in a CUDA graph, which launches all of its kernels at once; returns its replay."""
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):  # the libraries start here, which they must not while capturing
+    with torch.cuda.stream(aside):  # libraries initialize here, which is not allowed while capturing
         for _ in range(3):
             run()
     torch.cuda.current_stream().wait_stream(aside)
@@ -221,7 +224,7 @@ def captured(run: Callable[[], Any]) -> Callable[[], None]:
 
 
 def interleaved(contenders: Mapping[str, Callable[[], Any]], rounds: int, steps: int) -> dict[str, timing.Time]:
-    """Seconds of a step, between CUDA events around many of them, after 20 to warm up."""
+    """Returns each contender's seconds per step, between CUDA events around many steps, after 20 steps of warm-up."""
     for run in contenders.values():
         for _ in range(20):
             run()
@@ -240,7 +243,7 @@ def interleaved(contenders: Mapping[str, Callable[[], Any]], rounds: int, steps:
 
 
 def launches(run: Callable[[], Any]) -> dict[str, Any]:
-    """Kernels of one step: how many, the GPU's seconds in them, and those by kind."""
+    """Returns the number of kernels in one step, the GPU's seconds in them, and the seconds by kind."""
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as recorded:
         run()
         torch.cuda.synchronize()
@@ -255,12 +258,12 @@ def launches(run: Callable[[], Any]) -> dict[str, Any]:
 
 
 def kind_of(kernel: str) -> str:
-    """Kind of a kernel by its name."""
+    """Returns the kind of a kernel by its name."""
     return next((kind for kind, pattern in KINDS.items() if re.search(pattern, kernel, re.IGNORECASE)), 'other')
 
 
 def peak(run: Callable[[], Any]) -> int:
-    """Bytes by which a step raises the allocated memory at most."""
+    """Returns the bytes by which a step raises the allocated memory at its peak."""
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()

@@ -1,6 +1,6 @@
-"""Compiles the Triton kernels for GPUs that need not be there: registers, spills, shared memory and compile time.
+"""Compiles the Triton kernels, without a GPU, and prints their registers, spills, shared memory and compile time.
 
-Run as ``python -m benchmarks.kernel_resources``. A kernel's first use on a GPU costs its compile time once; Triton then
+Run as ``python -m benchmarks.kernel_resources``. The first use of a kernel on a GPU costs its compile time; Triton then
 keeps it in its cache.
 """
 
@@ -21,7 +21,7 @@ from mmconvnext.kernels.triton import depthwise, norm_mlp, tiles
 
 CUOBJDUMP = Path(triton.__file__).parent / 'backends/nvidia/bin/cuobjdump'
 KERNELS = ('convolve', 'input_gradient', 'weight_gradient', 'norm_mlp', 'norm_mlp_backward', 'column_sums')
-# By argument name, under autocast with bfloat16: the residual stream and vectors are float32
+# Arguments that are float32 under autocast with bfloat16, besides those of the residual stream
 FLOAT32 = ('bias', 'b1', 'b2', 'weight', 'layer_scale', 'sample_scales', 'factor', 'through_gx', 'parts')
 
 
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def resources(kernel: str, width: int, capability: int) -> dict[str, Any]:
-    """Compiles one kernel and reads what the binary says of itself."""
+    """Compiles one kernel and reads its resources from the binary."""
     function, stream, constants, warps, stages = variant(kernel, width)
     signature = {}
     for name in function.arg_names:
@@ -75,7 +75,7 @@ def resources(kernel: str, width: int, capability: int) -> dict[str, Any]:
 
 
 def variant(kernel: str, width: int) -> tuple[Any, tuple[str, ...], dict[str, Any], int, int]:
-    """Kernel, the pointers that are of the residual stream, constants, warps and stages, as training launches it."""
+    """Returns a kernel, its pointers into the residual stream, constants, warps and stages, as training launches it."""
     if kernel in KERNELS[:3]:
         tile = tiles.depthwise(width)
         constants: dict[str, Any] = dict(

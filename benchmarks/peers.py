@@ -1,7 +1,7 @@
 """The ConvNeXt implementations that a user could take instead, each with our backbone's weights and its four outputs.
 
-Every peer is wrapped alike: its own stem, downsampling layers and stages, and behind each stage our output norm, which
-the peers that classify do not have. So all return the same numbers, which the benchmark checks.
+Every peer is wrapped in the same way. Its stem, downsampling layers and stages are its own. After each stage comes our
+output norm, which peers for classification do not have. So all return the same numbers, which the benchmark checks.
 """
 
 import copy
@@ -27,8 +27,8 @@ class Peer:
     """An implementation to compare with.
 
     Args:
-        name: What tables call it.
-        build: Makes it from our backbone; raises ImportError where its package is not installed.
+        name: Its name in tables.
+        build: Builds it from our backbone; raises ImportError if its package is not installed.
         versions: The ConvNeXt versions that it has.
     """
 
@@ -41,9 +41,9 @@ class Staged(nn.Module):
     """Runs parts one after another and returns each one's output through a norm.
 
     Args:
-        parts: What leads from one output to the next.
+        parts: The layers from one output to the next.
         norms: Our backbone's output norms.
-        memory_format: Of the input that the peer is given, the one that suits it best.
+        memory_format: The memory format of the input, which is the one that suits the peer best.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class ChannelsFirstNorm(nn.Module):
 
 
 class GlobalResponse(nn.Module):
-    """GRN of (B, H, W, C) as ConvNeXt V2's algorithm 1 has it."""
+    """GRN of (B, H, W, C) as in ConvNeXt V2's algorithm 1."""
 
     def __init__(self, grn: nn.Module) -> None:
         super().__init__()
@@ -119,12 +119,12 @@ class PaperBlock(nn.Module):
 
 
 def output_norms(ours: ConvNeXt) -> list[nn.Module]:
-    """Our norms behind the stages."""
+    """Returns our norms after the stages."""
     return [getattr(ours, f'norm{i}') for i in ours.out_indices]
 
 
 def authors(ours: ConvNeXt) -> nn.Module:
-    """The authors' blocks and channels-first norms."""
+    """Builds the authors' blocks and channels-first norms."""
     ours = copy.deepcopy(ours)
     parts = []
     for downsample, stage in zip(ours.downsample_layers, ours.stages):
@@ -134,7 +134,7 @@ def authors(ours: ConvNeXt) -> nn.Module:
 
 
 def timm(ours: ConvNeXt, *, conv_mlp: bool = False) -> nn.Module:
-    """timm's model, in its default form, or all convolutions on channels-last memory."""
+    """Builds timm's model in its default form, or, with ``conv_mlp``, as convolutions on channels-last memory."""
     from timm.models.convnext import ConvNeXt as TimmConvNeXt
 
     options = dict(use_grn=True, ls_init_value=None) if ours.version == 2 else {}
@@ -149,7 +149,7 @@ def timm(ours: ConvNeXt, *, conv_mlp: bool = False) -> nn.Module:
 
 
 def torchvision(ours: ConvNeXt) -> nn.Module:
-    """torchvision's model."""
+    """Builds torchvision's model."""
     from torchvision.models.convnext import CNBlockConfig
     from torchvision.models.convnext import ConvNeXt as TorchvisionConvNeXt
 
@@ -163,7 +163,7 @@ def torchvision(ours: ConvNeXt) -> nn.Module:
 
 
 def mmpretrain(ours: ConvNeXt) -> nn.Module:
-    """MMPretrain's backbone."""
+    """Builds MMPretrain's backbone."""
     from mmpretrain.models.backbones.convnext import ConvNeXt as MMPretrainConvNeXt
 
     arch = dict(depths=list(ours.arch.depths), channels=list(ours.arch.widths))

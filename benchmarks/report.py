@@ -1,4 +1,4 @@
-"""Writes docs/speed.md from the figures in benchmarks/results, or checks that it is what they give."""
+"""Writes docs/speed.md from the figures in benchmarks/results, or checks that the page is up to date."""
 
 import argparse
 import json
@@ -14,10 +14,10 @@ HEAD = """# Speed
 
 Written by `python -m benchmarks.report` from `benchmarks/results`; change neither this page nor the figures by hand.
 
-Every table is one run: all contenders have the same weights, return the same four outputs (checked), and take turns in
-rounds; a figure is the median of the rounds, and the spread that of their middle half. Machines are shared and noisy:
-trust ratios more than milliseconds. "Saved" is what autograd keeps between forward and backward. "Limit" is the time
-of the MLPs' matrix products alone, at the best rate that the machine reached on any of them. Reproduce with
+Every table is one run. All contenders have the same weights, return the same four outputs (checked), and take turns in
+rounds. A figure is the median of the rounds, and the spread is the range of their middle half. Machines are shared and
+noisy: trust ratios more than milliseconds. "Saved" is what autograd keeps between forward and backward. "Limit" is the
+time of the MLPs' matrix products alone, at the best rate that the machine reached on any of them. Reproduce with
 
 ```
 pip install -e '.[onedl,test,peers]' -c constraints.txt
@@ -26,15 +26,15 @@ python -m benchmarks.detector --help
 python -m benchmarks.gpu --help
 ```
 
-`mmconvnext` is what a model does by itself, `deployed` after `mmconvnext.deploy.deploy` (`tools/test.py --fuse`),
-and `reference path` the same layers one by one (`MMCONVNEXT_KERNELS=reference`).
+`mmconvnext` is a model as it is built. `deployed` is the model after `mmconvnext.deploy.deploy`
+(`tools/test.py --fuse`). `reference path` runs the layers one by one (`MMCONVNEXT_KERNELS=reference`).
 """
 
 
 def main() -> None:
     """Writes or checks the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--check', action='store_true', help='fail where the page is stale, and write nothing')
+    parser.add_argument('--check', action='store_true', help='write nothing; fail if the page is stale')
     args = parser.parse_args()
     text = page()
     if not args.check:
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def page() -> str:
-    """The whole page."""
+    """Returns the whole page."""
     parts = [HEAD]
     for path in sorted(RESULTS.glob('*.json')):
         results = json.loads(path.read_text())
@@ -54,7 +54,7 @@ def page() -> str:
 
 
 def machine(facts: dict[str, Any]) -> str:
-    """One line on where figures come from."""
+    """Returns one line on the machine that figures come from."""
     if 'gpu' in facts:
         return (
             f'{facts["gpu"]} ({facts["clocks and power limit"]}), driver {facts["driver"]}, torch {facts["torch"]}, '
@@ -67,7 +67,7 @@ def machine(facts: dict[str, Any]) -> str:
 
 
 def table(result: dict[str, Any]) -> str:
-    """One run, fastest first."""
+    """Returns the table of one run, fastest first."""
     rows = sorted(result['rows'].items(), key=lambda item: item[1]['seconds'])
     baseline = next((row for name, row in rows if name == "authors' block"), rows[-1][1])
     keys = [key for key in ('saved', 'peak') if any(key in row for _, row in rows)]
@@ -96,7 +96,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def kinds(rows: list[tuple[str, dict[str, Any]]]) -> list[str]:
-    """Lines of a table of the GPU's milliseconds by kind of kernel."""
+    """Returns the lines of a table of the GPU's milliseconds by kind of kernel."""
     names = sorted({kind for _, row in rows for kind in row['kinds']})
     lines = ['| GPU ms in kernels of | ' + ' | '.join(names) + ' |', '|---|' + '---|' * len(names)]
     for name, row in rows:

@@ -1,7 +1,7 @@
-"""Times Mask R-CNN or UperNet with ConvNeXt and with every rival of configs/peers, and takes their peak memory.
+"""Times Mask R-CNN or UperNet with ConvNeXt and with every rival of configs/peers, and measures their peak memory.
 
-Each model is its config's, with random weights. All have the same made-up images and objects and take turns in rounds.
-Of networks whose configs differ in weights alone, one is measured. With --out the figures go to a JSON file in
+Each model is that of its config, with random weights. All have the same made-up images and objects and take turns in
+rounds. Where configs differ only in weights, one of them is measured. With --out the figures also go to a JSON file in
 benchmarks/results/rivals, from which tools/verify_zoo.py writes docs/rivals.md.
 """
 
@@ -38,13 +38,15 @@ def parse_args() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('heads', choices=CONVNEXTS, help='which heads are on the backbones')
-    parser.add_argument('--size', type=arguments.size, metavar='HEIGHT[xWIDTH]', help='800x1344, or 512x512 of UperNet')
+    parser.add_argument(
+        '--size', type=arguments.size, metavar='HEIGHT[xWIDTH]', help='default: 800x1344, or 512x512 for UperNet'
+    )
     parser.add_argument('--device', default='cpu', choices=('cpu', 'cuda'))
     parser.add_argument('--precision', default='fp32', choices=PRECISIONS)
     parser.add_argument('--modes', nargs='+', default=['inference', 'training'], choices=('inference', 'training'))
     parser.add_argument('--batch', type=arguments.count, default=2)
     parser.add_argument('--rounds', type=arguments.count, default=5)
-    parser.add_argument('--steps', type=arguments.count, default=20, help='of each turn on a GPU (default: 20)')
+    parser.add_argument('--steps', type=arguments.count, default=20, help='steps of each turn on a GPU (default: 20)')
     parser.add_argument('--only', nargs='+', metavar='NAME', help='configs whose names contain one of these')
     parser.add_argument('--out', type=arguments.results, help='append the figures to this JSON file')
     return parser.parse_args()
@@ -72,11 +74,11 @@ def main() -> None:
 
 
 def chosen(heads: str, only: list[str] | None = None) -> list[Path]:
-    """Configs with these heads; of those that differ in their weights alone, one.
+    """Returns the configs with these heads; one of those that differ only in their weights.
 
     Args:
         heads: ``mask_rcnn`` or ``upernet``.
-        only: Parts of names; None is all.
+        only: Parts of names of configs to choose; None chooses all.
     """
     peers = [path for path in sorted((CONFIGS / 'peers').glob(f'{heads}_*.py')) if 'noisy_student' not in path.stem]
     paths = [*(CONFIGS / path for path in CONVNEXTS[heads]), *peers]
@@ -84,7 +86,7 @@ def chosen(heads: str, only: list[str] | None = None) -> list[Path]:
 
 
 def measure(args: argparse.Namespace, configs: list[Path], mode: str) -> dict[str, Any]:
-    """Times every model; figures in seconds and bytes."""
+    """Times every model; returns figures in seconds and bytes."""
     on_gpu = args.device == 'cuda'
     runs = {path.stem: turn(path, args, mode) for path in configs}
     rows: dict[str, dict[str, Any]] = {name: {} for name in runs}
@@ -108,7 +110,13 @@ def measure(args: argparse.Namespace, configs: list[Path], mode: str) -> dict[st
 
 
 def turn(path: Path, args: argparse.Namespace, mode: str) -> Callable[[], None]:
-    """A step of a config's model, or a prediction, on its own copy of the images."""
+    """Returns a function that runs a training step or a prediction of a config's model, on its own copy of the images.
+
+    Args:
+        path: The config.
+        args: The command line's.
+        mode: ``inference`` or ``training``.
+    """
     with errors_as_sentences():
         cfg = load_config(path)
     cfg.launcher = 'none'
@@ -126,7 +134,7 @@ def turn(path: Path, args: argparse.Namespace, mode: str) -> Callable[[], None]:
 
 
 def build(cfg: Config) -> nn.Module:
-    """The model with random weights, and without stochastic depth, which would skip work by chance."""
+    """Builds the model with random weights, and without stochastic depth, which would skip work at random."""
     torch.manual_seed(0)
     find_backbone(cfg.model).update(init_cfg=None, drop_path_rate=0.0)
     init_default_scope(cfg.default_scope)
@@ -140,7 +148,7 @@ def build(cfg: Config) -> nn.Module:
 
 @torch.no_grad()
 def _settle_batch_norms(backbone: nn.Module) -> None:
-    """Gives BatchNorms the statistics of made-up images: with those of no training, maps grow from block to block."""
+    """Gives BatchNorms the statistics of made-up images: with the initial ones, maps would grow from block to block."""
     norms = [module for module in backbone.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -153,7 +161,7 @@ def _settle_batch_norms(backbone: nn.Module) -> None:
 
 
 def print_table(result: dict[str, Any]) -> None:
-    """Prints one mode, the fastest first."""
+    """Prints one mode, fastest first."""
     print(f'\n{result["model"]}, {result["mode"]}, {result["dtype"]}, {"x".join(map(str, result["input"]))}')
     for name, row in sorted(result['rows'].items(), key=lambda item: item[1]['seconds']):
         times = f'{1e3 * row["seconds"]:9.1f} ms +-{row["spread"]:4.0%}'

@@ -1,4 +1,4 @@
-"""How everything here is timed: rounds in which each contender has its turn, medians, and what the machine is."""
+"""Times contenders in rounds in which each has its turn, and says what the machine is."""
 
 import gc
 import json
@@ -15,16 +15,16 @@ from typing import Any
 import torch
 
 MEMORY_RESET = Path('/proc/self/clear_refs')
-IDENTITY = ('model', 'mode', 'dtype', 'input')  # what a result is of
+IDENTITY = ('model', 'mode', 'dtype', 'input')  # these tell one result from another
 
 
 @dataclass(frozen=True)
 class Time:
-    """Seconds of one contender.
+    """The seconds of one contender.
 
     Args:
-        median: Over the rounds.
-        spread: Of the middle half of the rounds, as a share of the median.
+        median: The median of the rounds.
+        spread: The range of the middle half of the rounds, as a share of the median.
     """
 
     median: float
@@ -32,12 +32,12 @@ class Time:
 
 
 def interleaved(contenders: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Time]:
-    """Times each contender once a round, after one warm-up each, so that a busy machine is as bad for all of them."""
+    """Times each contender once per round, after one warm-up each, so that a busy machine slows all of them alike."""
     for run in contenders.values():
         run()
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     gc.collect()
-    gc.freeze()  # else each collection goes through all objects of the process, and leaves nothing in the cache
+    gc.freeze()  # otherwise each collection walks through all objects of the process and empties the cache
     for _ in range(rounds):
         for name, run in contenders.items():
             gc.collect()
@@ -49,7 +49,7 @@ def interleaved(contenders: Mapping[str, Callable[[], Any]], rounds: int) -> dic
 
 
 def summary(values: list[float]) -> Time:
-    """Median and spread of what the rounds took."""
+    """Returns median and spread of the rounds' seconds."""
     median = statistics.median(values)
     if len(values) < 4:
         return Time(median, (max(values) - min(values)) / median)
@@ -58,10 +58,10 @@ def summary(values: list[float]) -> Time:
 
 
 def peak_memory(target: Callable[..., None], *args: Any) -> int:
-    """Bytes by which a function, run in a process of its own, raises that process's peak memory.
+    """Returns the bytes by which a function, run in a process of its own, raises that process's peak memory.
 
-    The function is called with a callback as its last argument, which it calls when all that does not count, such as
-    the model's weights, is in place.
+    The function gets a callback as its last argument. It calls this when everything that does not count, such as the
+    model's weights, is in memory.
     """
     context = multiprocessing.get_context('spawn')
     receiver, sender = context.Pipe(duplex=False)
@@ -91,7 +91,7 @@ def _status(field: str) -> int:
 
 
 def append(path: Path, results: list[dict[str, Any]]) -> None:
-    """Adds results to a JSON file; one of the same model, mode, dtype and input takes the old one's place."""
+    """Adds results to a JSON file; a result of the same model, mode, dtype and input replaces the old one."""
 
     def key(result: dict[str, Any]) -> tuple:
         return tuple(str(result[name]) for name in IDENTITY)
@@ -99,14 +99,14 @@ def append(path: Path, results: list[dict[str, Any]]) -> None:
     known = json.loads(path.read_text()) if path.is_file() else []
     merged = {key(result): result for result in known + results}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path = path.resolve()  # else a link would be replaced, and what it links to left as it was
+    path = path.resolve()  # otherwise a link would be replaced, and its target left as it was
     unfinished = path.with_name(f'{path.name}.unfinished')
     unfinished.write_text(json.dumps(list(merged.values()), indent=1) + '\n')
     unfinished.replace(path)
 
 
 def machine() -> dict[str, Any]:
-    """Processor, threads and versions, to stand beside every figure."""
+    """Returns processor, threads and versions, which stand beside every figure."""
     names = [line.split(':')[1].strip() for line in _cpuinfo() if line.startswith('model name')]
     flags = next((line for line in _cpuinfo() if line.startswith('flags')), '').split()
     return {

@@ -1,4 +1,4 @@
-"""The one family of errors that end a command as a sentence, and what tells them from bugs."""
+"""The one family of errors that end a command with a sentence, and functions that tell them from bugs."""
 
 import errno
 import io
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 OPENMMLAB = ('mmengine', 'mmcv', 'mmdet', 'mmseg', 'mmpretrain')
-# With these the system refuses to write, and its error does not name the file
+# The system's errors for a refused write, which do not name the file
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 RANKS = ('RANK', 'SLURM_PROCID')  # environment variables of a launcher's processes
 
@@ -22,7 +22,7 @@ class UserError(ValueError):
 
     Args:
         message: What was wrong, where, and what would be right, in sentences.
-        facts: What the message is about, by name, for programs and tests: ``error.facts['index']``.
+        facts: The facts in the message, by name, for programs and tests: ``error.facts['index']``.
     """
 
     def __init__(self, message: str, /, **facts: Any) -> None:
@@ -34,9 +34,9 @@ class UserError(ValueError):
 def errors_as_sentences() -> Iterator[None]:
     """Ends the program with the message of a :class:`UserError`, and exit status 2.
 
-    A file that the operating system refuses, for instance because the disk is full, ends it the same way. Every other
-    exception is a bug and keeps its traceback. ``MMCONVNEXT_TRACEBACK=1`` in the environment keeps all tracebacks. Of
-    several processes only the first prints.
+    If the operating system refuses to read or write a file, for instance because the disk is full, the program ends in
+    the same way. Every other exception is a bug and keeps its traceback. ``MMCONVNEXT_TRACEBACK=1`` in the environment
+    keeps all tracebacks. If there are several processes, only the first prints.
     """
     try:
         yield
@@ -70,7 +70,7 @@ def _end(message: str) -> NoReturn:
 
 @contextmanager
 def explain_refusals(what: str, *others: type[Exception]) -> Iterator[None]:
-    """Turns an error with which an OpenMMLab package refuses a config or data into a :class:`UserError`.
+    """Turns an error by which an OpenMMLab package refuses a config or data into a :class:`UserError`.
 
     These packages raise many kinds of errors: a KeyError for an unknown type, an AssertionError for a wrong value. An
     error that this package's own code raised is a bug and passes unchanged: see :func:`raised_by_us`.
@@ -80,7 +80,7 @@ def explain_refusals(what: str, *others: type[Exception]) -> Iterator[None]:
         *others: Further kinds of errors that may be raised.
 
     Raises:
-        UserError: With the message of the error. If that is empty, with the line of code that raised it.
+        UserError: With the message of the error or, if that is empty, the line of code that raised it.
     """
     kinds: tuple[type[Exception], ...] = (
         *(KeyError, TypeError, AssertionError, AttributeError, ValueError, ImportError),
@@ -99,7 +99,7 @@ def explain_refusals(what: str, *others: type[Exception]) -> Iterator[None]:
 
 
 def raised_by_us(error: BaseException) -> bool:
-    """Whether this package's own code raised an exception, directly or by a wrong call of PyTorch or Python.
+    """Returns whether this package's own code raised an exception, directly or by a wrong call of PyTorch or Python.
 
     The innermost frame that belongs to this package or to OpenMMLab's packages decides. If it is OpenMMLab's, such as a
     registry or a detector's constructor, the config asked for what failed.

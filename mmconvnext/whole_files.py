@@ -1,4 +1,4 @@
-"""Files that are whole or not there, also when the disk is full."""
+"""Writes files completely or not at all, even when the disk is full."""
 
 import errno
 import os
@@ -11,23 +11,24 @@ from mmconvnext.errors import UserError
 REMEDIES = {
     errno.ENOSPC: 'Make room on its disk.',
     errno.EDQUOT: 'Make room in your quota of its disk.',
-    errno.EFBIG: 'The limit on the size of a file is below its size; "ulimit -f unlimited" lifts it.',
+    errno.EFBIG: 'It is larger than the limit on the size of files; "ulimit -f unlimited" lifts the limit.',
 }
 
 
 @contextmanager
 def written_whole(path: Path, then: str = '') -> Iterator[Path]:
-    """Gives a file its name when it is whole, so that one of that name from before is never half-overwritten.
+    """Gives a file its name only when it is complete, so that an earlier file is never half-overwritten.
 
     Args:
-        path: Its name.
-        then: A sentence that follows the error's.
+        path: The final name of the file.
+        then: A sentence that ends the message of an error.
 
     Yields:
-        Another name in the same folder, under which to write it.
+        A temporary name in the same folder, to which the caller writes the file.
 
     Raises:
-        UserError: If the operating system refuses to write it. ``facts['path']`` is its name; nothing is left of it.
+        UserError: If the operating system refuses to write the file. ``facts['path']`` is its final name. The
+            temporary file is removed.
     """
     part = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
     try:

@@ -27,6 +27,11 @@ ROOT = Path(__file__).parent.parent
 TOY = dict(depths=(1, 2, 4, 1), widths=(4, 8, 12, 16))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The commands' tests train for minutes: they come first, so that the other process does all else meanwhile."""
+    items.sort(key=lambda item: 'tools' not in item.path.relative_to(ROOT).parts)
+
+
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)

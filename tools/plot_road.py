@@ -1,4 +1,4 @@
-"""Draws the road from ResNet to ConvNeXt: published accuracy, multiply-adds counted here, what trainings reached."""
+"""Draws the road from ResNet to ConvNeXt: published accuracy, counted multiply-adds, and results of your trainings."""
 
 from mmconvnext.cli.plot_road import main
 

@@ -1,4 +1,4 @@
-"""What the rest of the package asks of a backbone, whichever network it is."""
+"""Defines what the rest of the package needs from a backbone, whichever network it is."""
 
 from abc import abstractmethod
 
@@ -8,8 +8,8 @@ from mmengine.model import BaseModule
 class DenseBackbone(BaseModule):
     """A backbone for detection and segmentation: maps of several resolutions, and layers for learning-rate decay.
 
-    The configs' neck and heads get their channels and strides from its attributes. It is built on the meta device for
-    that, without its ``init_cfg``.
+    The configs' neck and heads get their channels and strides from its attributes. For that, the backbone is built on
+    the meta device without its ``init_cfg``.
 
     Attributes:
         out_indices (tuple[int, ...]): Which of its stages it returns, in ascending order.
@@ -23,7 +23,7 @@ class DenseBackbone(BaseModule):
 
     @abstractmethod
     def num_layers(self, decay_type: str) -> int:
-        """Number of layers N that learning-rate decay counts, neither the stem, which is layer 0, nor the head.
+        """Returns the number of layers N for learning-rate decay, without the stem, which is layer 0, and the head.
 
         Args:
             decay_type: ``layer_wise`` or ``stage_wise``.
@@ -31,7 +31,7 @@ class DenseBackbone(BaseModule):
 
     @abstractmethod
     def layer_of(self, name: str, decay_type: str) -> int:
-        """Layer of a parameter, from 0 (the stem) to N + 1 (like the head: not decayed).
+        """Returns the layer of a parameter, from 0 (the stem) to N + 1 (the rate of the head, without decay).
 
         Args:
             name: Its name within the backbone.
@@ -39,9 +39,9 @@ class DenseBackbone(BaseModule):
         """
 
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters without weight decay, beside the vectors and biases, which never have it."""
+        """Returns the names of parameters that get no weight decay, besides vectors and biases, which never get any."""
         return set()
 
     def own_name(self, name: str) -> str:
-        """This backbone's name of a tensor that checkpoints of the same network call ``name``. By default the same."""
+        """Returns this backbone's name for a tensor that checkpoints of the network call ``name``: here the same."""
         return name

@@ -40,12 +40,12 @@ class RoadBlock(nn.Module):
     """One residual block of any step before the last: three convolutions, with norms and activations between.
 
     Args:
-        design: Which of them there are.
+        design: The network's design, which says which of them there are.
         in_channels: Channels of the input.
         width: The stage's width; see :class:`~mmconvnext.backbones.road_steps.Design`.
         stride: 2 in the first block of a later stage, else 1. The spatial convolution has it.
         drop_path_rate: Stochastic depth of this block.
-        norm: Builds a norm of so many channels.
+        norm: Builds a norm for a number of channels.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class RoadBlock(nn.Module):
         norm: Callable[[int], nn.Module],
     ) -> None:
         super().__init__()
-        # A bias before BatchNorm has no effect, and the authors add none where they take the norm away
+        # A bias before BatchNorm has no effect, and the authors add none where they remove the norm
         bias = design.norm == 'layer'
 
         def spatial(channels: int) -> nn.Conv2d:
@@ -123,8 +123,8 @@ class ConvNeXtRoad(StagedBackbone):
         frozen_stages: Which parameters to freeze, as in ConvNeXt: -1 none, 0 the stem's, n those of the stem and of the
             first n stages with their output norms. Frozen parts stay in eval mode.
         norm_cfg: ``dict(type='BN')`` or ``dict(type='SyncBN')``, for the steps with batch normalization.
-        norm_eval: Whether batch normalization uses its running statistics in training, too, and leaves them as they
-            are. This needs trained weights.
+        norm_eval: Whether batch normalization uses its running statistics in training too, without updating them. This
+            needs trained weights.
         init_cfg: MMEngine's initialization, such as ``dict(type='ConvNeXtPretrained', checkpoint=...)``.
 
     Raises:
@@ -133,7 +133,7 @@ class ConvNeXtRoad(StagedBackbone):
     Shapes:
         Input (B, in_channels, H, W), H and W at least the stride of the last stage built. Outputs: for each index i
         (B, arch.widths[i], H / 4 / 2**i, W / 4 / 2**i). Where this is not a whole number, stem and stages round as
-        their convolutions do: down those of ConvNeXt and patches, up those of ResNet.
+        their convolutions do: ResNet's round up, the patchify stem and ConvNeXt's downsampling layers round down.
     """
 
     def __init__(
@@ -204,7 +204,7 @@ class ConvNeXtRoad(StagedBackbone):
         ]
         if design.patchify_stem:
             stem = [nn.Conv2d(self.in_channels, design.width, kernel_size=4, stride=4)]
-        # The first block of each later stage downsamples, so nothing lies between the stages
+        # The first block of each later stage downsamples, so there are no layers between the stages
         between = [nn.Identity() for _ in range(1, num_stages)]
         self.downsample_layers = nn.ModuleList([nn.Sequential(*stem), *between])
 
@@ -246,7 +246,7 @@ class ConvNeXtRoad(StagedBackbone):
         return self
 
     def own_name(self, name: str) -> str:
-        """This backbone's name of a tensor of torchvision's ResNet. Other names stay as they are."""
+        """Returns this backbone's name for a tensor of torchvision's ResNet. Other names stay as they are."""
         for pattern, ours in OF_TORCHVISION.items():
             name = re.sub(pattern, ours, name)
         return name

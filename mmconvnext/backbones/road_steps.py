@@ -20,20 +20,20 @@ class Design:
 
     Args:
         depths: Number of blocks of each stage.
-        width: Channels of the depthwise convolution (before it is depthwise, the 3x3 one) in the blocks of the first
-            stage; each later stage has twice as many. In an inverted block those of its output.
-        patchify_stem: A 4x4 convolution of stride 4 in place of ResNet's 7x7 convolution and max pooling.
+        width: Channels of the spatial convolution in the blocks of the first stage; in an inverted block, channels of
+            its output. Each later stage has twice as many.
+        patchify_stem: Whether a 4x4 convolution of stride 4 replaces ResNet's 7x7 convolution and max pooling.
         depthwise: Whether the spatial convolution has a group for each channel.
         layout: The order of a block's convolutions. ``bottleneck``: 1x1, spatial, 1x1 to four times the channels.
             ``inverted``: 1x1 to four times the channels, spatial, 1x1. ``spatial_first``: spatial, 1x1 to four times
             the channels, 1x1.
-        kernel_size: Of the spatial convolution.
+        kernel_size: Kernel size of the spatial convolution.
         activation: ``relu`` or ``gelu``.
-        fewer_activations: Only the activation between the two 1x1 convolutions stays.
-        fewer_norms: Only the norm after the spatial convolution stays.
+        fewer_activations: Whether a block has only the activation between its two 1x1 convolutions.
+        fewer_norms: Whether a block has only the norm after its spatial convolution.
         norm: ``batch`` or ``layer``.
-        is_convnext: The network is ConvNeXt: downsampling layers of their own between the stages, with norms there and
-            after the stem, and layer scale.
+        is_convnext: Whether the network is ConvNeXt. It has separate downsampling layers between the stages, norms in
+            these and after the stem, and layer scale.
     """
 
     depths: tuple[int, ...]
@@ -56,10 +56,10 @@ class Design:
 
 
 class Published(NamedTuple):
-    """What the paper has for a step.
+    """What the paper reports for a step.
 
     Args:
-        top1: Accuracy on ImageNet-1K in percent, mean over three seeds, all steps by one recipe of 300 epochs.
+        top1: Accuracy on ImageNet-1K in percent: the mean over three seeds. One recipe of 300 epochs trained all steps.
         macs: Multiply-adds of the classifier on 224x224, in billions.
     """
 
@@ -74,11 +74,11 @@ class Step:
     Args:
         name: Its name in configs.
         label: Its name in the paper's figure 2.
-        changes: The settings of :class:`Design` that it changes, from the step before it. A dictionary has a value for
-            each regime.
+        changes: The settings of :class:`Design` that differ from the step before it. A dictionary has a value for each
+            regime.
         resnet50: What was published for the road to ConvNeXt-T.
         resnet200: What was published for the road to ConvNeXt-B.
-        is_side_branch: The next step does not start from it.
+        is_side_branch: Whether the next step does not start from it.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Step:
     is_side_branch: bool = False
 
     def published(self, regime: str) -> Published:
-        """What was published for one of the two roads."""
+        """Returns what was published for one of the two roads."""
         return self.resnet50 if regime == 'resnet50' else self.resnet200
 
 
@@ -145,7 +145,7 @@ STEPS = (
         Published(82.71, 14.81),
     ),
     Step('fewer_norms', 'fewer norms', dict(fewer_norms=True), Published(81.41, 4.15), Published(83.17, 14.81)),
-    # Table 10 prints 4.46 and 4.49 for the last two. Counted here are 4.15 and 4.46, and figure 2 agrees: 4.2 and 4.5
+    # Table 10 prints 4.46 and 4.49 for the last two. The networks here have 4.15 and 4.46, as in figure 2: 4.2 and 4.5
     Step('layer_norm', 'BN to LN', dict(norm='layer'), Published(81.47, 4.46), Published(83.35, 14.81)),
     Step(
         'convnext',

@@ -1,4 +1,4 @@
-"""What ConvNeXt and the networks on the road to it share: frozen stages, and layers of the learning rate."""
+"""Shared by ConvNeXt and the networks on the road to it: frozen stages, and the layers of learning-rate decay."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,10 +9,10 @@ from mmconvnext.backbones.sizes import Arch
 
 
 class StagedBackbone(DenseBackbone):
-    """What networks built like ConvNeXt share: which layers are frozen, and which learning rate each has.
+    """The base of networks built like ConvNeXt: which layers are frozen, and which learning rate each has.
 
-    The stem is ``downsample_layers.0``, what lies between the stages ``downsample_layers.1`` to ``.3``, the blocks are
-    ``stages.i.j``, and the norm of each output is ``norm{i}``. The layers for learning-rate decay are those of the
+    The stem is ``downsample_layers.0``. The layers between the stages are ``downsample_layers.1`` to ``.3``, the blocks
+    ``stages.i.j``, and the norms of the outputs ``norm{i}``. The layers for learning-rate decay are those of the
     authors' detection (``layer_wise``) and segmentation (``stage_wise``) code, released with arXiv 2201.03545.
 
     Attributes:
@@ -47,11 +47,11 @@ class StagedBackbone(DenseBackbone):
         return derive_num_layers(self.arch.depths)
 
     def layer_of(self, name: str, decay_type: str) -> int:
-        """Layer of a parameter such as ``stages.2.5.pwconv1.weight``; the output norms' is N + 1."""
+        """Returns the layer of a parameter such as ``stages.2.5.pwconv1.weight``; the output norms' is N + 1."""
         num_layers = self.num_layers(decay_type)
         part, *rest = name.split('.')
         if part not in ('downsample_layers', 'stages'):
-            return num_layers + 1  # the output norms are as fresh as the head
+            return num_layers + 1  # the output norms are as new as the head
         stage = int(rest[0])
         if decay_type == 'stage_wise':
             return 0 if part == 'downsample_layers' else stage + 1
@@ -63,10 +63,10 @@ class StagedBackbone(DenseBackbone):
 
 
 def derive_num_layers(depths: Sequence[int]) -> int:
-    """Returns the number of learning-rate layers N of a ConvNeXt, its head not counted.
+    """Returns the number of learning-rate layers N of a ConvNeXt, without its stem (layer 0) and its head (N + 1).
 
-    One for each of stages 0 and 1, one for each three blocks of stage 2 (the downsampling layer before it joins the
-    first three), one for stage 3: 6 for tiny, 12 for small to huge. The stem is layer 0 and the head is N + 1.
+    Stages 0 and 1 are a layer each. In stage 2 every three blocks are a layer; the downsampling layer before the stage
+    belongs to the first of them. Stage 3 is one layer. This gives 6 for tiny, and 12 for small to huge.
 
     Args:
         depths: Number of blocks of the four stages.

@@ -1,4 +1,4 @@
-"""Any network of timm as a backbone for dense prediction, so that ConvNeXt's rivals train by ConvNeXt's recipe."""
+"""Turns any network of timm into a backbone for dense prediction, to train ConvNeXt's rivals by ConvNeXt's recipe."""
 
 import difflib
 import inspect
@@ -18,13 +18,13 @@ from mmconvnext.backbones.timm_layers import TimmLayers
 from mmconvnext.errors import UserError
 
 STRIDES = (4, 8, 16, 32)  # of the stages' outputs
-EPS = 1e-6  # of the output norms, as ConvNeXt's
+EPS = 1e-6  # of the output norms, as in ConvNeXt
 OURS = (
     *('pretrained', 'pretrained_cfg', 'pretrained_cfg_overlay', 'checkpoint_path', 'features_only', 'feature_cls'),
     *('out_indices', 'num_classes', 'in_chans', 'drop_path_rate'),
 )
-# Transformers for classification refuse, or treat otherwise, what is not of the size that they are built for: timm's
-# Swin built for 224 pixels would not shift the windows of stage 4, since one window is the whole map
+# Transformers for classification refuse images of another size than they were built for, or treat them otherwise: a
+# Swin that timm built for 224 pixels would not shift the windows of stage 4, where one window covers the whole map
 ANY_SIZE = dict(strict_img_size=False, always_partition=True)
 
 
@@ -33,7 +33,7 @@ class TimmFeatures(DenseBackbone):
     """A network of timm with an output for each of several stages, by default each through a LayerNorm of its own.
 
     The stages are those of ConvNeXt: stage 0 ends at stride 4, and stage 3 at stride 32. Parameters have timm's names
-    below ``model.``. What only serves classification is not built. timm is imported when a backbone is built.
+    after ``model.``. Layers that only serve classification are not built. timm is imported when a backbone is built.
 
     Args:
         model_name: timm's name of the network, with the tag of its weights, such as ``resnet50.a1_in1k``. The tag
@@ -45,20 +45,21 @@ class TimmFeatures(DenseBackbone):
             such as BiT, DenseNet and Swin, end their stages without a norm.
         frozen_stages: Which parameters to freeze: -1 none, 0 the stem's, n those of the stem and of the first n stages
             with their output norms. Frozen parts stay in eval mode.
-        norm_cfg: What the network's BatchNorms are: ``dict(type='BN')``, or ``dict(type='SyncBN')`` with statistics
-            of all processes. With ``requires_grad=False`` their weights and biases are frozen.
-        norm_eval: Whether BatchNorms keep the statistics of the pre-training, as detectors with few images a GPU need.
-            From random weights these are wrong, so set it to False there.
-        decay_layers: Number of layers N of learning-rate decay, over which the blocks are shared out evenly: 6 for
-            networks of the size of ConvNeXt-T, 12 for larger ones.
+        norm_cfg: The type of the network's BatchNorms: ``dict(type='BN')``, or ``dict(type='SyncBN')`` with statistics
+            over all processes. With ``requires_grad=False`` their weights and biases are frozen.
+        norm_eval: Whether BatchNorms keep the statistics of the pre-training, as detectors with few images per GPU
+            need. A training from random weights has no such statistics, so set it to False there.
+        decay_layers: Number of layers N of learning-rate decay. The blocks are distributed evenly over them. Use 6 for
+            networks of the size of ConvNeXt-T, and 12 for larger ones.
         timm_args: Further arguments of ``timm.create_model``.
-        init_cfg: Such as ``dict(type='Pretrained', checkpoint='hf-hub:timm/resnet50.a1_in1k')``, or the same with a
-            file. Names are timm's or those that timm reads.
+        init_cfg: MMEngine's initialization, such as ``dict(type='Pretrained',
+            checkpoint='hf-hub:timm/resnet50.a1_in1k')``, or the same with a file. The file has timm's names of
+            tensors, or names that timm can read.
 
     Attributes:
         out_channels (tuple[int, ...]): Channels of each output.
         out_strides (tuple[int, ...]): Input pixels per output pixel, of each output.
-        layers (TimmLayers): Where the parameters of ``model`` are.
+        layers (TimmLayers): The layer and the stage of each parameter of ``model``.
         classifier (str): timm's name of the classifier, which is not built.
 
     Raises:
@@ -66,8 +67,8 @@ class TimmFeatures(DenseBackbone):
 
     Shapes:
         Input (B, 3, H, W). Outputs: (B, out_channels[i], H // out_strides[i], W // out_strides[i]) where H and W are
-        multiples of 32. Of other sizes some networks round up and some down, and those whose names start with ``tf_``
-        shift their maps, so pad images to a multiple of 32.
+        multiples of 32. For other sizes some networks round up and some down, and networks whose names start with
+        ``tf_`` shift their maps, so pad images to a multiple of 32.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class TimmFeatures(DenseBackbone):
         self.classifier: str = whole.pretrained_cfg['classifier']
         self._undecayed = {f'model.{name}' for name in getattr(whole, 'no_weight_decay', set)()}
 
-        # The getter gives maps as (B, C, H, W) from every network; the other ways give Swin's as (B, H, W, C)
+        # The getter returns maps as (B, C, H, W) for every network; timm's other ways return Swin's as (B, H, W, C)
         taken = [levels[i] for i in self.out_indices]
         features = timm.create_model(
             model_name, features_only=True, feature_cls='getter', out_indices=taken, **self.timm_args
@@ -120,7 +121,7 @@ class TimmFeatures(DenseBackbone):
         self.out_channels = tuple(features.feature_info.channels())
         self.out_strides = tuple(STRIDES[i] for i in self.out_indices)
         self.model = _with_norms(features.model, model_name, norm_cfg, self.norm_eval)
-        self.model.is_init = True  # else MMEngine calls its init_weights() after the weights are loaded
+        self.model.is_init = True  # otherwise MMEngine calls its init_weights() after the weights are loaded
         self._taken = list(features.out_indices)
         for i, channels in zip(self.out_indices, self.out_channels):
             if self.output_norm:
@@ -156,14 +157,14 @@ class TimmFeatures(DenseBackbone):
         return self
 
     def num_layers(self, decay_type: str) -> int:
-        """``decay_layers``, for either type."""
+        """Returns ``decay_layers``, for either type."""
         return self.decay_layers
 
     def layer_of(self, name: str, decay_type: str) -> int:
-        """Layer of a parameter such as ``model.layer1.0.conv1.weight``; the output norms' is N + 1.
+        """Returns the layer of a parameter such as ``model.layer1.0.conv1.weight``; the output norms' is N + 1.
 
-        With ``stage_wise`` the layer of stage i is i + 1. A layer between two stages belongs to the later one, unlike
-        ConvNeXt's, which the authors' rule gives the stem's rate: most of the networks have no such layers.
+        With ``stage_wise`` the layer of stage i is i + 1. Parameters between two stages belong to the later one. (For
+        ConvNeXt the authors' rule gives these the rate of the stem. Most other networks have none.)
         """
         part, _, inner = name.partition('.')
         if part != 'model':
@@ -173,7 +174,7 @@ class TimmFeatures(DenseBackbone):
         return self.layers.layer_of(inner, self.decay_layers)
 
     def no_weight_decay(self) -> set[str]:
-        """What timm exempts from weight decay, such as Swin's ``relative_position_bias_table``."""
+        """Names the parameters that timm exempts from weight decay, such as Swin's ``relative_position_bias_table``."""
         return self._undecayed
 
     def own_name(self, name: str) -> str:
@@ -185,7 +186,7 @@ class TimmFeatures(DenseBackbone):
             yield self.get_submodule(name)
 
     def _names_to_freeze(self) -> Iterator[str]:
-        """Yields the names of the modules all of whose parameters are in frozen stages, each without those in it."""
+        """Yields the names of the outermost modules all of whose parameters are in frozen stages."""
         names = [name for name, _ in self.model.named_parameters()]
         free_names = [name for name in names if self.layers.stage_of(name) >= self.frozen_stages]
         free = {parent for name in free_names for parent in _parents(name)}
@@ -214,7 +215,7 @@ def import_timm() -> ModuleType:
 
 
 def check_name(model_name: str) -> None:
-    """Checks that timm has a network, and weights of its tag.
+    """Checks that timm has a network, and weights with its tag.
 
     Raises:
         UserError: If it does not; ``facts['similar']`` has the names that are close.
@@ -236,7 +237,7 @@ def check_name(model_name: str) -> None:
 
 
 def image_statistics(model_name: str) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of the images that timm's weights were trained on, RGB, of values from 0 to 255."""
+    """Returns mean and standard deviation of the images of timm's training, as RGB, for values from 0 to 255."""
     check_name(model_name)
     cfg = import_timm().get_pretrained_cfg(model_name)
     mean, std = ([255 * value for value in values] for values in (cfg.mean, cfg.std))
@@ -249,7 +250,7 @@ def batch_norms(model: nn.Module) -> Iterator[_BatchNorm]:
 
 
 def _parents(name: str) -> Iterator[str]:
-    """Yields the names of the modules that a parameter is in, the innermost first, and of the whole, which is empty."""
+    """Yields the names of the modules that contain a parameter, innermost first; the whole model's name is empty."""
     while name:
         name = name.rpartition('.')[0]
         yield name
@@ -267,8 +268,8 @@ def _for_any_size(model_name: str, whole: Any, drop_path_rate: float, timm_args:
     if cfg['fixed_input_size'] and 'strict_img_size' not in known and 'img_size' not in timm_args:
         size = cfg['input_size'][1:]
         raise UserError(
-            f'{model_name} takes images of one size, {size}, and no others. If all of yours have one, give it as '
-            'timm_args=dict(img_size=(height, width)).',
+            f'{model_name} takes images of only one size, {size}. If all of your images have the same size, give it '
+            'as timm_args=dict(img_size=(height, width)).',
             size=size,
         )
     rate = dict(drop_path_rate=drop_path_rate) if 'drop_path_rate' in known else {}
@@ -276,7 +277,7 @@ def _for_any_size(model_name: str, whole: Any, drop_path_rate: float, timm_args:
 
 
 def _on_meta(model_name: str, timm_args: Mapping[str, Any]) -> Any:
-    """Builds the whole network, with its head, without allocating it."""
+    """Builds the whole network, with its head, on the meta device."""
     if refused := [name for name in timm_args if name in OURS]:
         raise UserError(
             f"timm_args={dict(timm_args)!r}: {', '.join(refused)} cannot be set there. The backbone's own arguments "
@@ -302,7 +303,7 @@ def _levels(model_name: str, whole: Any, count: int) -> list[int]:
             f'{sorted(by_stride)}. Detection and segmentation here need {", ".join(map(str, STRIDES[:count]))}.',
             strides=sorted(by_stride),
         )
-    # Up to stage 3 even where fewer are built: a layer's learning rate is that of the whole network
+    # All stages are listed even if fewer are built: learning rates are those of the whole network
     return [by_stride[stride] for stride in STRIDES if stride in by_stride]
 
 
@@ -333,7 +334,7 @@ def _with_norms(model: nn.Module, model_name: str, norm_cfg: Mapping[str, Any] |
             )
         if norm_eval:
             raise UserError(
-                f'norm_cfg={norm_cfg!r} with norm_eval=True: statistics that are kept are not synchronized. Set '
+                f'norm_cfg={norm_cfg!r} with norm_eval=True: statistics that are kept need no synchronization. Set '
                 "norm_eval=False, or norm_cfg=dict(type='BN').",
                 argument='norm_eval',
             )

@@ -1,4 +1,4 @@
-"""Which layer and which stage each parameter of a timm model is in, by timm's own groups of parameters."""
+"""Finds the layer and the stage of each parameter of a timm model, by timm's own groups of parameters."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TimmLayers:
-    """Where the parameters of a timm model are.
+    """The layer and the stage of each parameter of a timm model.
 
-    timm numbers groups of parameters from the image on: the stem is group 0, each block has one, and what follows the
-    blocks comes last. A stage ends with the group of the module whose output it is.
+    timm numbers groups of parameters from the input on: the stem is group 0, each block is a group, and the layers
+    after the blocks come last. A stage ends with the group of the module that computes its output.
 
     Args:
-        groups: Number of the group by the name of the parameter, of the whole model.
+        groups: Number of the group of each parameter of the whole model, by the parameter's name.
         ends: The last group of each stage, in ascending order.
     """
 
@@ -25,8 +25,8 @@ class TimmLayers:
         """Finds where the stages end.
 
         Args:
-            groups: Number of the group by the name of the parameter.
-            modules: Name of the module with whose output each stage ends.
+            groups: Number of the group of each parameter, by its name.
+            modules: For each stage, the name of the module that computes its output.
         """
         ends: list[int] = []
         for module in modules:
@@ -35,16 +35,16 @@ class TimmLayers:
         return cls(groups, tuple(ends))
 
     def stage_of(self, name: str) -> int:
-        """Stage of a parameter, counted from 0; -1 is the stem."""
+        """Returns the stage of a parameter, counted from 0; -1 is the stem."""
         group = self.groups[name]
         if group == 0:
             return -1
         return next((stage for stage, end in enumerate(self.ends) if group <= end), len(self.ends) - 1)
 
     def layer_of(self, name: str, num_layers: int) -> int:
-        """Learning-rate layer of a parameter, from 0 (the stem) to ``num_layers``.
+        """Returns the learning-rate layer of a parameter, from 0 (the stem) to ``num_layers``.
 
-        The blocks are shared out evenly by depth. For ConvNeXt-T with 6 layers, and for the larger ones with 12, this
-        is the authors' rule: three blocks a layer.
+        The blocks are distributed evenly by depth. For ConvNeXt-T with 6 layers, and for the larger ones with 12, this
+        is the authors' rule: three blocks per layer.
         """
         return min(math.ceil(self.groups[name] * num_layers / self.ends[-1]), num_layers)

@@ -20,12 +20,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--prefix', help='network to convert if the file holds several, such as teacher.backbone')
     parser.add_argument('--key', help='entry to convert if the file has several, such as model_ema')
     parser.add_argument('--force', action='store_true', help='replace an existing destination')
-    parser.add_argument('--allow-pickle', action='store_true', help='read files that can run any code as they are read')
+    parser.add_argument(
+        '--allow-pickle', action='store_true', help='read a file even if it can run any code while it is read'
+    )
     return parser.parse_args()
 
 
 def main() -> None:
-    """Converts."""
+    """Converts a checkpoint."""
     args = parse_args()
     options = dict(prefix=args.prefix, key=args.key, force=args.force, allow_pickle=args.allow_pickle)
     with errors_as_sentences():

@@ -9,14 +9,14 @@ from mmengine.config import DictAction
 
 
 class Settings(DictAction):
-    """MMEngine's ``KEY=VALUE`` of ``--cfg-options``, with dictionaries too, and with a sentence for what is none."""
+    """MMEngine's ``KEY=VALUE`` of ``--cfg-options``, extended to dictionaries and to errors that are sentences."""
 
     @staticmethod
     def _parse_iterable(val: str) -> Any:
-        """Value of a setting: as Python writes it where a dictionary is in it, else as MMEngine reads it.
+        """Returns the value of a setting: read as Python if it contains a dictionary, otherwise as MMEngine reads it.
 
         Raises:
-            ValueError: If it is neither.
+            ValueError: If it can be read in neither way.
         """
         if not (val.startswith('dict(') or (val.startswith(('{', '[', '(')) and '{' in val)):
             try:
@@ -27,18 +27,18 @@ class Settings(DictAction):
             return ast.literal_eval(val)
         except (ValueError, TypeError, SyntaxError) as error:
             raise ValueError(
-                "this is no value of Python. A dictionary is written {'name': value}, its strings in quotes, and the "
-                "whole setting once more in quotes for the shell: \"KEY={'type': 'BN', 'eps': 1e-6}\""
+                "this is no Python value. A dictionary is written {'name': value}, with quotes around its strings, "
+                "and the shell needs quotes around the whole setting: \"KEY={'type': 'BN', 'eps': 1e-6}\""
             ) from error
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *rest: Any) -> None:
-        """Adds the settings to those of the namespace."""
+        """Adds the settings to the namespace."""
         for value in values:
             key, equals, _ = value.partition('=')
             if not (key and equals):
                 parser.error(f'--cfg-options {value}: a setting is written KEY=VALUE, such as model.backbone.arch=base')
             if not all(key.split('.')):
-                parser.error(f'--cfg-options {value}: {key} has an empty name beside a dot')
+                parser.error(f'--cfg-options {value}: {key} has a dot with nothing before or after it')
             if any(value.count(left) != value.count(right) for left, right in ('()', '[]', '{}')):
                 parser.error(f'--cfg-options {value}: its brackets are not in pairs')
             try:
@@ -48,24 +48,24 @@ class Settings(DictAction):
 
 
 def path(text: str) -> str:
-    """A path or address with the home folder for ``~``, which shells leave as it is in ``--option=~/x``."""
+    """Replaces ``~`` in a path by the home folder, which shells do not do in ``--option=~/x``."""
     return os.path.expanduser(text)
 
 
 def make_parser(description: str | None, *, config: str, mini: str, work_dir: str) -> argparse.ArgumentParser:
-    """Parser of the options that training and testing share.
+    """Returns a parser with the options that training and testing share.
 
     Args:
-        description: What the program does.
-        config: What the positional argument of that name is.
-        mini: What ``--mini`` does.
-        work_dir: What ``--work-dir`` is for.
+        description: The description of the program.
+        config: The help of the positional argument ``config``.
+        mini: The help of ``--mini``.
+        work_dir: What goes into ``--work-dir``.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', type=path, help=config)
     parser.add_argument('--mini', action='store_true', help=mini)
-    parser.add_argument('--data-root', type=path, help="where the data lies, in place of the config's data_root")
-    parser.add_argument('--work-dir', type=path, help=f'for {work_dir} (default: work_dirs/<config name>)')
+    parser.add_argument('--data-root', type=path, help="folder of the data, in place of the config's data_root")
+    parser.add_argument('--work-dir', type=path, help=f'folder for {work_dir} (default: work_dirs/<config name>)')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -79,7 +79,7 @@ def make_parser(description: str | None, *, config: str, mini: str, work_dir: st
 
 
 def shared(args: argparse.Namespace) -> dict[str, Any]:
-    """The shared options, as :func:`mmconvnext.config.prepare.prepare` takes them."""
+    """Returns the shared options, as :func:`mmconvnext.config.prepare.prepare` takes them."""
     return dict(
         path=args.config,
         use_mini=args.mini,

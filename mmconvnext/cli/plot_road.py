@@ -1,4 +1,4 @@
-"""Draws the road from ResNet to ConvNeXt: published accuracy, multiply-adds counted here, what trainings reached."""
+"""Draws the road from ResNet to ConvNeXt: published accuracy, counted multiply-adds, and results of your trainings."""
 
 import argparse
 from pathlib import Path
@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
         help='from ResNet-50 to ConvNeXt-T (the default), or from ResNet-200 to ConvNeXt-B',
     )
     parser.add_argument(
-        '--runs', type=options.path, metavar='FOLDER', help='with the work directories of trainings of the steps'
+        '--runs', type=options.path, metavar='FOLDER', help='folder with the work directories of trainings of the steps'
     )
     parser.add_argument('--out', type=options.path, default='road.png', help='the picture (default: road.png)')
     return parser.parse_args()

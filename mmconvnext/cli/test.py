@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'checkpoint',
         type=options.path,
-        help="of the whole detector or segmentor: path, address, or the authors' by the config's name",
+        help="of the whole detector or segmentor: path, URL, or the config's name for the authors' checkpoint",
     )
     parser.add_argument(
         '--fuse',

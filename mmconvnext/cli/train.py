@@ -29,13 +29,13 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         const='auto',
         type=options.path,
         metavar='CHECKPOINT',
-        help='go on from this checkpoint, or (auto, or no value) from the latest in the work directory',
+        help='resume from this checkpoint; with auto, or without a value, from the latest in the work directory',
     )
     parser.add_argument(
         '--pretrained',
         type=options.path,
         metavar='PATH',
-        help="backbone weights in place of the config's: path, address, or short name; none for random weights",
+        help="backbone weights in place of the config's: path, URL, or short name; none for random weights",
     )
     parser.add_argument(
         '--amp',
@@ -43,9 +43,9 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
         const='fp16',
         choices=('auto', 'fp16', 'bf16', 'off'),
         default='auto',
-        help="mixed precision, fp16 without a value; auto (the default) is the config's, where there is a GPU",
+        help="mixed precision, fp16 without a value; auto (the default) keeps the config's if there is a GPU",
     )
-    parser.add_argument('--seed', type=int, help='of every random number generator (default: drawn)')
+    parser.add_argument('--seed', type=int, help='seed of all random number generators (default: drawn)')
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help="scale the learning rate by batch size / the config's base batch"
     )
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def run_training(args: argparse.Namespace) -> None:
-    """Prepares the config and trains, by the options of the command line."""
+    """Prepares the config and trains, with the options of the command line."""
     hide_foreign_warnings()
     with errors_as_sentences():
         run = prepare(**options.shared(args), amp=args.amp, seed=args.seed)

@@ -7,7 +7,7 @@ from mmconvnext.backbones import ConvNeXt, DenseBackbone
 from mmconvnext.config_tree import NodePath, look_up, walk, walk_with_path
 from mmconvnext.errors import UserError
 
-# Backbones of MMDetection and MMSegmentation that configs here have, for figures that were published with them
+# Backbones of MMDetection and MMSegmentation that configs here use to reproduce figures published with them
 OPENMMLABS = ('SwinTransformer',)
 
 
@@ -40,7 +40,7 @@ def backbone_path(model: ConfigDict) -> NodePath:
 
 
 def is_openmmlabs(backbone: ConfigDict) -> bool:
-    """Returns whether a backbone is OpenMMLab's: it does not tell its channels, so its config has neck and heads."""
+    """Returns whether a backbone is OpenMMLab's. It does not tell its channels, so the config sets neck and heads."""
     return backbone.get('type') in OPENMMLABS
 
 

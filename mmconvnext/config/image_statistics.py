@@ -23,7 +23,7 @@ def match_image_statistics(model: ConfigDict, options: Options) -> None:
     if backbone.get('type') not in ('TimmFeatures', 'mmconvnext.TimmFeatures', TimmFeatures):
         return
     statistics = dict(zip(('mean', 'std'), image_statistics(backbone.model_name)))
-    # That of the network which has the backbone, or else of one around it
+    # The preprocessor of the network that has the backbone, or else that of a network around it
     for end in range(len(path) - 1, -1, -1):
         inside = (*path[:end], 'data_preprocessor')
         nodes = [(at, node) for at, node in walk_with_path(look_up(model, inside), inside) if 'mean' in node]

@@ -1,4 +1,4 @@
-"""Finds keys of a config that nothing takes, such as misspelt ones, before anything is built from it."""
+"""Finds keys of a config that no class or function takes, such as misspelt ones."""
 
 import difflib
 import inspect
@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader
 from mmconvnext.config_tree import NodePath, walk_with_path
 from mmconvnext.errors import UserError
 
-# Where a config has what MMEngine builds, with the registries for it; other names at its top level may be variables
+# The top-level keys from which MMEngine builds something, with the registries for it. Other keys may be variables
 OF_DATA = (DATASETS, DATA_SAMPLERS, TRANSFORMS)
 BUILT: dict[str, tuple[Registry, ...]] = {
     'model': (MODELS, TASK_UTILS),
@@ -55,7 +55,7 @@ BUILT: dict[str, tuple[Registry, ...]] = {
 }
 # Below these keys MMEngine's and mmcv's own builders take some of the arguments, as build_norm_layer does
 BUILT_OTHERWISE = re.compile(r'(.*_)?cfg$|dcn$|init$|override$')
-# What the builder takes before it builds: of every node, of hooks, of schedules, and of optimizers
+# Keys that the builder itself uses: in every dictionary; in those of hooks, schedules and optimizers; in loaders
 TAKEN_OF_ALL = ('type', '_scope_', '_delete_')
 TAKEN = {
     'default_hooks': ('priority',),
@@ -64,7 +64,7 @@ TAKEN = {
     'optim_wrapper': ('optimizer', 'constructor', 'paramwise_cfg'),
 }
 OF_LOADER = ('dataset', 'sampler', 'num_batch_per_epoch')
-# Keys whose meaning is MMEngine's own, whatever model and data a config is for
+# Keys that MMEngine itself defines, whatever the model and the data are
 OF_MMENGINE = re.compile(
     r'(\w+_dataloader(\.sampler)?|optim_wrapper(\.optimizer)?|(train|val|test)_cfg|randomness|log_processor'
     r'|default_hooks\.\w+|param_scheduler(\.\d+)?)\.\w+'
@@ -77,7 +77,7 @@ class Unknown:
 
     Args:
         key: Its dotted name.
-        taker: What its dictionary is for, such as the name of a class.
+        taker: The name of the class or function that its dictionary is for.
         near: The key that is likely meant; None if no name is close.
     """
 
@@ -86,24 +86,24 @@ class Unknown:
     near: str | None
 
     def __str__(self) -> str:
-        """A line: the key, and what is there instead."""
-        return f'{self.key}: {self.taker} has no such argument' + (f', but {self.near}' if self.near else '')
+        """One line: the key, and the argument that was likely meant."""
+        return f'{self.key}: {self.taker} has no such argument' + (f', but it has {self.near}' if self.near else '')
 
 
 def check_keywords(cfg: Config) -> None:
     """Checks the arguments of what MMEngine itself builds: loaders, loops, optimizer, schedules and hooks.
 
     Raises:
-        UserError: If it does not take one of them. ``facts['unknown']`` has an :class:`Unknown` for each of these.
+        UserError: If one of these arguments does not exist. ``facts['unknown']`` has an :class:`Unknown` for each.
     """
     _refuse([one for one in unknown_keywords(cfg) if OF_MMENGINE.fullmatch(one.key)])
 
 
 @contextmanager
 def name_unknown_keywords(cfg: Config) -> Iterator[None]:
-    """Names the place in the config where an error says no more than that a class does not take an argument.
+    """Adds the place in the config to an error that says only that a class does not take an argument.
 
-    It does so after the fact: a class may hand on what its signature does not have, so only a failure is certain.
+    The place is looked up after the failure, not before: a class may pass on arguments that its signature lacks.
 
     Raises:
         UserError: As :func:`check_keywords`.
@@ -121,14 +121,14 @@ def name_unknown_keywords(cfg: Config) -> Iterator[None]:
 def _refuse(unknown: list[Unknown]) -> None:
     if unknown:
         listed = str(unknown[0]) if len(unknown) == 1 else ''.join(f'\n    {one}' for one in unknown)
-        raise UserError(f'the config has what nothing takes: {listed}.', unknown=unknown)
+        raise UserError(f'the config has arguments that nothing takes: {listed}.', unknown=unknown)
 
 
 def unknown_keywords(cfg: Config) -> list[Unknown]:
-    """Returns the keys of a config that are no arguments of what is built with them.
+    """Returns the keys of a config that are no arguments of the class or function that is built with them.
 
-    What takes any arguments is passed over, and so is a type that no imported package has registered. A class may
-    hand on arguments that its signature does not have, so a key may be in this list and be taken.
+    A class that takes any argument is passed over, and so is a type that no imported package has registered. A class
+    may pass on arguments that its signature lacks, so a key in this list may still be valid.
     """
     found = []
     for top in BUILT:
@@ -150,9 +150,9 @@ def unknown_keywords(cfg: Config) -> list[Unknown]:
 def arguments(kind: Callable) -> set[str] | None:
     """Returns the names of the arguments that a class or function can be given; None if it takes any.
 
-    A class that takes any is expected to hand them to the classes that it inherits from.
+    A class that takes any is expected to pass them on to its base classes.
     """
-    # Not at the top, here and below: they import OpenCV
+    # These imports, here and below, are not at the top because they import OpenCV
     from mmengine import runner
     from mmengine.hooks import CheckpointHook
 
@@ -164,7 +164,7 @@ def arguments(kind: Callable) -> set[str] | None:
             own, is_open = _of_signature(vars(base)['__init__'])
             names |= own - {'self'}
             if is_open and base is CheckpointHook:
-                # It hands the others to this function, after an epoch of training
+                # It passes the other arguments to this function, but only after an epoch of training
                 handed_on, is_open = _of_signature(runner.Runner.save_checkpoint)
                 names |= handed_on - {'self'}
             closed = not is_open
@@ -174,16 +174,16 @@ def arguments(kind: Callable) -> set[str] | None:
 
 
 def _of_signature(function: Callable) -> tuple[set[str], bool]:
-    """The names of a function's arguments, and whether it takes any other."""
+    """Returns the names of a function's arguments, and whether it takes others too."""
     try:
         parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # of a function in C
+    except (TypeError, ValueError):  # a function in C
         return set(), True
     return {one.name for one in parameters}, any(one.kind is one.VAR_KEYWORD for one in parameters)
 
 
 def _kinds(path: NodePath, node: ConfigDict, scope: str | None) -> Iterator[Any]:
-    """Yields what may be built from a dictionary of the config: its type in each registry that has one of the name."""
+    """Yields what may be built from a dictionary of the config: what each registry has under the name of its type."""
     top, below = path[0], path[1:]
     kind = node.get('type')
     if any(BUILT_OTHERWISE.match(key) for key in below):
@@ -199,7 +199,7 @@ def _kinds(path: NodePath, node: ConfigDict, scope: str | None) -> Iterator[Any]
 
 
 def _untyped(top: str) -> Any:
-    """What MMEngine makes of a dictionary without a type."""
+    """Returns what MMEngine builds from a dictionary without a type."""
     from mmengine import runner
 
     if top.endswith('_dataloader'):

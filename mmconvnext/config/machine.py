@@ -1,4 +1,4 @@
-"""Adapts a config to this machine. Nothing else does."""
+"""Adapts a config to this machine. No other module does."""
 
 import math
 import os
@@ -21,7 +21,7 @@ def adapt(cfg: Config, amp: str = 'auto') -> list[str]:
 
     Args:
         cfg: A whole config, with its ``launcher``.
-        amp: Mixed precision: ``fp16``, ``bf16``, ``off``, or ``auto`` for the config's if there is a GPU.
+        amp: Mixed precision: ``fp16``, ``bf16``, ``off``, or ``auto``, which keeps the config's if there is a GPU.
 
     Returns:
         A note for each change.
@@ -30,7 +30,7 @@ def adapt(cfg: Config, amp: str = 'auto') -> list[str]:
         UserError: If mixed precision or Slurm is asked for and there is no GPU, or the GPU has no bfloat16.
     """
     has_gpu = torch.cuda.is_available()
-    optim_wrapper = cfg.get('optim_wrapper') or ConfigDict()  # a config may be there for tests only
+    optim_wrapper = cfg.get('optim_wrapper') or ConfigDict()  # a config may be for testing only
     notes = []
     if amp in AMP_DTYPES:
         if not has_gpu:
@@ -59,7 +59,7 @@ def adapt(cfg: Config, amp: str = 'auto') -> list[str]:
         cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
         if cfg.launcher == 'slurm':
             raise UserError(
-                '--launcher slurm needs GPUs; on machines without, start torchrun and --launcher pytorch.',
+                '--launcher slurm needs GPUs; on machines without GPUs use torchrun and --launcher pytorch.',
                 launcher='slurm',
             )
         if cfg.launcher == 'pytorch':
@@ -85,7 +85,7 @@ def adapt(cfg: Config, amp: str = 'auto') -> list[str]:
 
 
 def usable_cores(cgroup: Path = Path('/sys/fs/cgroup')) -> int:
-    """How many cores this process may use: those of its affinity, or as many as its container's quota is worth.
+    """Returns how many cores this process may use: those of its affinity, or fewer if its container has a quota.
 
     Args:
         cgroup: Where Linux keeps the limits of this process's control group, version 2 or 1.
@@ -97,14 +97,14 @@ def usable_cores(cgroup: Path = Path('/sys/fs/cgroup')) -> int:
 
 
 def _quotas(cgroup: Path) -> Iterator[float]:
-    """The quota of each version of control groups that has one, in cores."""
+    """Yields the quota, in cores, of each version of control groups that sets one."""
     for names in (('cpu.max',), ('cpu/cpu.cfs_quota_us', 'cpu/cpu.cfs_period_us')):
         try:
             numbers = ' '.join((cgroup / name).read_text() for name in names).split()
         except OSError:  # another version, or not Linux
             continue
         if len(numbers) == 2 and all(number.isdecimal() for number in numbers) and int(numbers[1]):
-            yield int(numbers[0]) / int(numbers[1])  # without a quota it is 'max', or -1
+            yield int(numbers[0]) / int(numbers[1])  # 'max' or -1 stand for no quota
 
 
 def _check_bfloat16(asked: str) -> None:
@@ -115,7 +115,7 @@ def _check_bfloat16(asked: str) -> None:
 
 
 def _cpu_model_wrapper(cfg: Config) -> ConfigDict:
-    """The config's wrapper for several processes, or MMEngine's default one, but pinned to no GPU."""
+    """Returns the config's wrapper for several processes, or MMEngine's default one, without a GPU."""
     default = dict(
         type='MMDistributedDataParallel',
         broadcast_buffers=False,
@@ -125,7 +125,7 @@ def _cpu_model_wrapper(cfg: Config) -> ConfigDict:
 
 
 def _processes_here() -> int:
-    """How many processes the launcher started on this machine."""
+    """Returns how many processes the launcher started on this machine."""
     for name in LOCAL_SIZES:
         count = os.environ.get(name, '')
         if count.isdecimal() and int(count):

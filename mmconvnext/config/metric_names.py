@@ -1,4 +1,4 @@
-"""Knows the names of an evaluator's metrics before any evaluation."""
+"""Checks, before any evaluation, the names of the metrics that hooks and schedules monitor."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from mmengine.config import Config, ConfigDict
 from mmconvnext.config_tree import as_list, look_up
 from mmconvnext.errors import UserError
 
-# The metrics of MMSegmentation's IoUMetric, beside aAcc
+# The metrics of MMSegmentation's IoUMetric, besides aAcc
 OF_IOU_METRICS = {
     'mIoU': ('mIoU', 'mAcc'),
     'mDice': ('mDice', 'mAcc'),
@@ -28,7 +28,7 @@ def check_monitored(cfg: Config) -> None:
     IoUMetric are known here; with any other evaluator nothing is checked.
 
     Raises:
-        UserError: If one is not. ``facts['key']`` is the setting, ``facts['names']`` the metrics that there are.
+        UserError: If one is not. ``facts['key']`` is the setting, ``facts['names']`` the evaluators' metrics.
     """
     names: list[str] = []
     for evaluator in as_list(cfg.get('val_evaluator')) or [None]:

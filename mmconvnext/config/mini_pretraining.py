@@ -19,10 +19,10 @@ def scale_down_pretraining(cfg: Config, root: Path, options: Options, train_imag
     """Changes ``cfg`` in place to pre-train on the images of the mini data in COCO's layout.
 
     Args:
-        cfg: As its file has it.
+        cfg: The config as its file has it, without the options.
         root: Folder of the mini data.
         options: What the user set. The schedule is scaled to the length and batch size that they set.
-        train_images: How many images there are to train on.
+        train_images: The number of training images.
     """
     for loader, folder in (('train_dataloader', 'train2017/'), ('val_dataloader', 'val2017/')):
         dataset = cfg[loader].dataset

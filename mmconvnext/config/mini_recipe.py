@@ -1,6 +1,7 @@
 """Scales a full recipe down to the embedded mini data: the same model and losses, in minutes on two cores.
 
-All that ``--mini`` changes in a config is in this file.
+All that ``--mini`` changes in the config of a detector or a segmentor is in this file. For pre-training see
+:mod:`mmconvnext.config.mini_pretraining`.
 """
 
 import math
@@ -25,19 +26,19 @@ IMAGE_SIZE = (192, 256)  # height, width in pixels
 
 @dataclass(frozen=True)
 class MiniRecipe:
-    """How much of the full recipe is left.
+    """The settings that replace those of the full recipe.
 
     Args:
-        image_scale: What every resize, crop and slide of the config is multiplied by.
-        batch_size: Images a step.
+        image_scale: The factor for the sizes of every resize, crop and sliding window of the config.
+        batch_size: Images per step.
         epochs: Passes over the mini training images.
         evaluations: How many times to evaluate on the way, the end included; a divisor of ``epochs``.
-        lr: Base learning rate: few steps from random weights need more than fine-tuning does.
-        decay_rate: Layer-wise decay: it protects pre-trained layers, and here there are none.
+        lr: Base learning rate. A few steps from random weights need a higher one than fine-tuning does.
+        decay_rate: Layer-wise decay. It protects pre-trained layers, and here there are none, so it is near 1.
         warmup_steps: Steps of the linear warm-up.
-        rois: Proposals that each RoI head samples of an image.
-        proposals: Proposals that the RPN passes on.
-        detections: Detections kept of an image.
+        rois: Proposals that each RoI head samples per image.
+        proposals: Proposals per image that the RPN passes on.
+        detections: Detections that are kept per image.
     """
 
     image_scale: float
@@ -117,12 +118,13 @@ def scale_down(cfg: Config, root: Path, options: Options) -> None:
     A config that was scaled down already, such as the one that a training saves in its work directory, stays as it is.
 
     Args:
-        cfg: As its file has it.
+        cfg: The config as its file has it, without the options.
         root: Folder of the mini data.
         options: What the user set. The schedule is scaled to the length and batch size that they set.
 
     Raises:
-        UserError: If there is no mini recipe for the config's model, or the config has another structure than ours.
+        UserError: If there is no mini recipe for the config's model, or if the config's structure is not that of
+            this package's recipes.
         FileExistsError: If ``root`` holds something else.
     """
     pretraining = cfg.model.get('type') == 'FCMAE'
@@ -198,7 +200,7 @@ def _point_at(cfg: Config, root: Path, segmentation: bool) -> None:
         loader.dataset.metainfo = metainfo
         loader.num_workers = 1
         if segmentation:
-            # ADE20KDataset takes no classes but its own; what else it adds is its suffixes and the zero label
+            # ADE20KDataset takes only its own classes. Besides, it only sets file suffixes and reduce_zero_label
             loader.dataset.type = 'BaseSegDataset'
             loader.dataset.reduce_zero_label = True
     cfg.data_root = str(root)
@@ -244,7 +246,7 @@ def _shrink_images(cfg: Config, recipe: MiniRecipe) -> None:
 def _shrink_schedule(cfg: Config, recipe: MiniRecipe, options: Options) -> None:
     batch_size = options.count('train_dataloader.batch_size', recipe.batch_size)
     cfg.train_dataloader.batch_size = batch_size
-    # The batch that the recipe's learning rate is for, whatever batch is asked for
+    # The learning rate of the mini recipe is for this batch size, whatever size the user sets
     cfg.auto_scale_lr = dict(cfg.get('auto_scale_lr') or dict(enable=False), base_batch_size=recipe.batch_size)
     steps_per_epoch = math.ceil(TRAIN_IMAGES / batch_size)
     if 'max_epochs' in cfg.train_cfg:
@@ -262,7 +264,7 @@ def _shrink_schedule(cfg: Config, recipe: MiniRecipe, options: Options) -> None:
     cfg.default_hooks.logger.interval = 10
     cfg.log_processor.window_size = 10
 
-    # Counted in steps, since the learning rate drops within an epoch of so short a schedule
+    # The schedule is counted in steps: it is so short that the learning rate drops within an epoch
     warmup, main = cfg.param_scheduler
     recipe_steps = recipe.epochs * math.ceil(TRAIN_IMAGES / recipe.batch_size)
     warmup.end = min(round(recipe.warmup_steps * steps / recipe_steps), steps // 2)

@@ -1,4 +1,4 @@
-"""Notices settings that nothing reads, because their names are misspelt or of another version."""
+"""Notices settings that nothing reads, because their names are misspelt or belong to another version."""
 
 import ast
 import difflib
@@ -23,7 +23,7 @@ TOP_LEVEL = (
     *('model_wrapper_cfg', 'find_unused_parameters', 'compile', 'noisy_student'),
 )
 
-# Of these, those that configs use as they are read, so that setting one afterwards does nothing; and what does it
+# Names of TOP_LEVEL that a config uses only while it is read. Setting one later does nothing; the text says what does
 VARIABLES = {
     'data_root': '--data-root FOLDER moves the data',
     'dataset_type': 'set the type of each dataset',
@@ -33,7 +33,7 @@ VARIABLES = {
 # Names of variables in configs, such as test_pipeline and tta_test_cfg, which are not misspelt settings
 VARIABLE = re.compile('tta_|.*_(pipeline|args)$|(conv|norm|act)_cfg$')
 
-# What MMDetection 2 and MMSegmentation 0 read at the top level of a config, and what has taken its place
+# What MMDetection 2 and MMSegmentation 0 read at the top level of a config, and what replaces it today
 OUTDATED = {
     'data': 'train_dataloader, val_dataloader and test_dataloader',
     'optimizer': 'optim_wrapper=dict(optimizer=...)',
@@ -72,7 +72,9 @@ def unread_names(cfg: Config, options: Options) -> list[str]:
             outdated=outdated,
         )
     notes = [f'the config has {name}, which nothing reads; it is now {OUTDATED[name]}' for name in _outdated(cfg)]
-    notes += [f'the config has {name}, which nothing reads; {meant} is close' for name, meant in misspelt(cfg).items()]
+    notes += [
+        f'the config has {name}, which nothing reads; did you mean {meant}?' for name, meant in misspelt(cfg).items()
+    ]
     for name in options.tree:
         if (name in TOP_LEVEL and name not in VARIABLES) or name.startswith('tta_'):
             continue
@@ -80,23 +82,24 @@ def unread_names(cfg: Config, options: Options) -> list[str]:
             now = [f'it is now {OUTDATED[name]}']
         else:
             now = [VARIABLES[name]] if name in VARIABLES else _places_of(cfg, name)
-        why = 'it was used as the file was read' if name in cfg else f'the config has no {name}'
+        why = 'it was used while the file was read' if name in cfg else f'the config has no {name}'
         notes.append(f'--cfg-options {name}: {why}, and nothing reads it{"".join(f"; {one}" for one in now)}')
     notes += [
-        f'--cfg-options {new}: the config has none there, but {old}' for new, old in _beside_similar(cfg, options)
+        f'--cfg-options {new}: the config has no such key, but it has {old}'
+        for new, old in _beside_similar(cfg, options)
     ]
     return notes
 
 
 def misspelt(cfg: Config) -> dict[str, str]:
-    """Returns the top-level names of a config that nothing reads but that are close to one which is read, with that."""
+    """Returns the top-level names of a config that nothing reads, each with the name that was likely meant."""
     others = [name for name in cfg if name not in (*TOP_LEVEL, *OUTDATED) and not VARIABLE.match(name)]
     close = {name: difflib.get_close_matches(name, TOP_LEVEL, n=1, cutoff=0.8) for name in others}
     return {name: found[0] for name, found in close.items() if found}
 
 
 def _outdated(cfg: Config) -> list[str]:
-    """The outdated names that a config sets, but for variables such as MMSegmentation's ``optimizer``."""
+    """Returns the outdated names that a config sets, except variables such as MMSegmentation's ``optimizer``."""
     made = [cfg.get('optim_wrapper'), look_up(cfg, ('optim_wrapper', 'optimizer'))]
     names = [name for name in OUTDATED if cfg.get(name) is not None and cfg[name] not in made]
     if not cfg.filename or not cfg.filename.endswith('.py'):
@@ -104,18 +107,18 @@ def _outdated(cfg: Config) -> list[str]:
     tree = ast.parse(Path(cfg.filename).read_text(encoding='utf-8'))
     used = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     read = {node.id for node in used if isinstance(node.ctx, ast.Load)}
-    # Those of a base may be its variables
+    # A name that only a base config has may be a variable there
     return [name for name in names if name in {node.id for node in used} - read]
 
 
 def _places_of(cfg: Config, name: str) -> list[str]:
-    """Says where a config has a key of this name below its top level, if it does."""
+    """Returns a question that says where a config has this key below its top level, or nothing if it does not."""
     places = ['.'.join((*path, name)) for top in cfg for path, node in walk_with_path(cfg[top], (top,)) if name in node]
     return [f'did you mean {first_few(places)}?'] if places else []
 
 
 def _beside_similar(cfg: Config, options: Options) -> Iterator[tuple[str, str]]:
-    """Yields the options that make a new key beside one of a similar name, with that."""
+    """Yields each option that adds a key beside one with a similar name, and that similar key."""
     for path in options.paths():
         for end in range(2, len(path) + 1):
             parent = look_up(cfg, path[: end - 1])

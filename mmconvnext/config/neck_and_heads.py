@@ -1,4 +1,4 @@
-"""Sets the channels and strides of neck and heads to those that the backbone has."""
+"""Sets the channels and strides of neck and heads to those of the backbone."""
 
 import copy
 from typing import Any
@@ -106,7 +106,7 @@ def _match_in_neck(network: ConfigDict, backbone_at: NodePath, backbone: Any, op
     for node_path, node in walk_with_path(network, parent):
         if _type_name(node) == 'AnchorGenerator' and not _is_set(options, *node_path, 'strides'):
             node.strides = levels
-        # An extractor of another number of levels reads single ones, and stays
+        # An extractor with another number of levels reads chosen ones, and stays as it is
         if len(node.get('featmap_strides', ())) == len(inputs) and not _is_set(options, *node_path, 'featmap_strides'):
             node.featmap_strides = strides
     if other_outputs:
@@ -124,9 +124,9 @@ def _check_every_output_is_used(neck: ConfigDict, dotted: str, backbone: Any) ->
     if used != indices:
         raise UserError(
             f'{dotted} has start_level={start} and end_level={end}, so it leaves outputs of the backbone unused '
-            f'(out_indices={indices}). What serves these alone, such as their norms, would get no gradient, and that '
-            f'stops distributed training. Set model.backbone.out_indices={list(used)}, and in the neck start_level=0 '
-            'and end_level=-1.',
+            f'(out_indices={indices}). Parameters that serve only these, such as their norms, would get no gradient, '
+            f'and that stops distributed training. Set model.backbone.out_indices={list(used)}, and in the neck '
+            'start_level=0 and end_level=-1.',
             out_indices=list(used),
         )
 

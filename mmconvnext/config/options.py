@@ -1,4 +1,4 @@
-"""``--cfg-options``: applied to a config once, and remembered by the paths that they set."""
+"""Applies ``--cfg-options`` to a config, and knows afterwards which values they set."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -16,17 +16,17 @@ DICTIONARIES = (
     *('train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper', 'default_hooks', 'env_cfg', 'randomness'),
 )
 
-# MMEngine divides by these, by some only after a whole epoch
+# MMEngine divides by these numbers, by some only after a whole epoch
 POSITIVE = ('train_cfg.max_epochs', 'train_cfg.max_iters', 'train_cfg.val_interval', 'default_hooks.logger.interval')
 
 
 class Options:
-    """Settings that the user gave beside the config file.
+    """Settings that the user gave in addition to the config file.
 
     Args:
         settings: Values by dotted name, such as ``{'model.backbone.arch': 'base'}``.
-        cfg: The config they are for. If it has something else where an option has a dictionary, the dictionary
-            replaces it.
+        cfg: The config they are for. If an option is a dictionary and the config has something else in that place,
+            the dictionary replaces it.
 
     Raises:
         UserError: If one setting contradicts another.
@@ -67,7 +67,7 @@ class Options:
         return any('_delete_' in (look_up(self.tree, path[:end]) or {}) for end in range(len(path) + 1))
 
     def paths(self) -> Iterator[NodePath]:
-        """Yields the path of each value that they set."""
+        """Yields the path of each value that the options set."""
         yield from _leaves(self.tree, ())
 
     def apply(self, cfg: Config) -> None:

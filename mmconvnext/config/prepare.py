@@ -27,7 +27,7 @@ from mmconvnext.datasets.coco.mending import write_copy
 from mmconvnext.errors import UserError, explain_refusals
 
 MINI_ROOT = Path('data/mini')
-MINI_HAS = ('crowds',)  # findings that are part of its design
+MINI_HAS = ('crowds',)  # findings that the mini data has on purpose
 
 
 @dataclass
@@ -56,14 +56,14 @@ def prepare(
     seed: int | None = None,
     launcher: str = 'none',
 ) -> Prepared:
-    """Applies options and this machine to a config.
+    """Applies options to a config and adapts it to this machine.
 
     Args:
         path: The config file.
         use_mini: Whether to scale the config down to the embedded mini data.
         data_root: Folder of the data, instead of the config's ``data_root``.
         work_dir: Folder for logs, checkpoints and pictures. By default ``work_dirs/<config name>``.
-        cfg_options: Values to set, by dotted name. They override all but what the machine lacks.
+        cfg_options: Values to set, by dotted name. They override all else, except what this machine cannot do.
         amp: Mixed precision; see :func:`mmconvnext.config.machine.adapt`.
         seed: Seed of all random number generators. By default the config's, or one that MMEngine draws.
         launcher: ``none``, ``pytorch`` (torchrun) or ``slurm``.
@@ -77,7 +77,7 @@ def prepare(
     cfg.launcher = launcher
     if seed is not None:
         cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
-    with explain_refusals('the config cannot be built: what this machine decides'):
+    with explain_refusals('the config cannot be adapted to this machine'):
         notes = machine.adapt(cfg, amp)
     return Prepared(cfg, [dict(type='ProgressBarHook')], unread + notes)
 
@@ -187,7 +187,7 @@ def prepare_training(
         set_pretrained(cfg, 'none')  # the checkpoint contains the backbone
     elif pretrained is not None:
         if not pretrained.strip():
-            raise UserError('--pretrained is empty; give a path, an address or a name, or none for random weights.')
+            raise UserError('--pretrained is empty; give a path, a URL or a name, or none for random weights.')
         run.notes += set_pretrained(cfg, 'none' if pretrained.lower() == 'none' else pretrained)
     if auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
@@ -246,14 +246,17 @@ def prepare_test(
 def _check_data(cfg: Config, loaders: Sequence[str]) -> None:
     """Checks the data, prints what was found, and lets the config read corrected copies of files where needed.
 
-    Of several processes the first one does this for all, after the process group is set up.
+    If there are several processes, the first one does this for all. The process group is set up before.
     """
     processes.join(cfg)
     point_at_copies(cfg, processes.on_first(lambda: _write_copies(cfg, loaders)))
 
 
 def _write_copies(cfg: Config, loaders: Sequence[str]) -> dict[str, str]:
-    """Returns the corrected copy of each annotation file that needs one, by absolute paths."""
+    """Checks the data, and writes and returns the corrected copy of each annotation file that needs one.
+
+    Keys and values are absolute paths.
+    """
     with name_unknown_keywords(cfg), explain_refusals('the config cannot be built: the data'):
         checked = check_data(cfg, loaders, is_segmentation(cfg))
     designed = reads_from(cfg, MINI_ROOT) and all(finding.kind in MINI_HAS for finding in checked.findings)
@@ -272,8 +275,8 @@ def _write_copies(cfg: Config, loaders: Sequence[str]) -> dict[str, str]:
 def _without_label_maps(run: Prepared) -> list[ConfigDict]:
     """Returns the test's evaluators. A hook writes the label maps of an IoUMetric that has an ``output_dir``.
 
-    IoUMetric itself would write images of the same name in different folders over each other. One that only writes
-    label maps is left out, since it fails without a folder.
+    IoUMetric itself would overwrite maps where images in different folders have the same name. An IoUMetric that only
+    writes label maps is left out, since it fails without a folder.
     """
     kept = []
     for evaluator in as_list(run.cfg.test_evaluator):
@@ -320,7 +323,7 @@ def _set_tta(cfg: Config) -> None:
 
 
 def _make_folder(what: str, folder: str | Path) -> None:
-    """Makes a folder and checks that it can be written to, before the work whose results go there."""
+    """Makes a folder and checks that it can be written to, before work starts whose results go there."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:

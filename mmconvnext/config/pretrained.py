@@ -22,7 +22,7 @@ def set_pretrained(cfg: Config, pretrained: str) -> list[str]:
 
     Args:
         cfg: Changed in place.
-        pretrained: A path, an address or a short name, or ``none`` for random weights.
+        pretrained: A path, a URL or a short name, or ``none`` for random weights.
 
     Returns:
         Notes on the loader's arguments that are dropped because they were about the former checkpoint, such as its
@@ -70,13 +70,13 @@ def match_size(model: ConfigDict, options: Options) -> None:
 
 
 def check_weights(model: ConfigDict) -> None:
-    """Checks that weights that the config names by a short name are of a ConvNeXt's size and version.
+    """Checks that the weights of a ConvNeXt, if the config has their short name, are for its size and version.
 
     Raises:
         UserError: If they are not. The message, and ``facts['fitting']``, name those that are.
     """
     backbone = find_backbone(model)
-    if not is_convnext(backbone):  # whose file is checked tensor by tensor as it is loaded
+    if not is_convnext(backbone):  # files for others are checked tensor by tensor when they are loaded
         return
     arch, version = backbone.get('arch', 'tiny'), backbone.get('version', 1)
     for _, weights in _named_weights(backbone):
@@ -90,7 +90,7 @@ def check_weights(model: ConfigDict) -> None:
         published = f'published for it are {", ".join(fitting)}' if fitting else 'nothing is published for it'
         raise UserError(
             f'the backbone would start from {weights.name} (arch={weights.arch!r}, version={weights.version}), but '
-            f'has arch={arch!r}, version={version}: {published}. Give a name, a file or an address with '
+            f'has arch={arch!r}, version={version}: {published}. Give a name, a file or a URL with '
             '--pretrained, or --pretrained none for random weights.',
             weights=weights.name,
             fitting=fitting,

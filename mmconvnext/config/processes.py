@@ -33,13 +33,13 @@ def join(cfg: Config) -> None:
     missing = [name for name in variables if name not in os.environ]
     if missing:
         raise UserError(
-            f'--launcher {cfg.launcher}: {", ".join(missing)} is not set in the environment, as {starter} would. Start '
-            'the program with that, or leave --launcher out to run one process.',
+            f'--launcher {cfg.launcher}: {", ".join(missing)} is not set in the environment. Start the program with '
+            f'{starter}, which sets it, or leave --launcher out to run one process.',
             missing=missing,
         )
     if cfg.launcher == 'none' or is_distributed():
         return
-    if cfg.launcher == 'pytorch' and not torch.cuda.is_available():  # MMEngine wants a GPU
+    if cfg.launcher == 'pytorch' and not torch.cuda.is_available():  # MMEngine's init_dist needs a GPU
         torch.distributed.init_process_group(cfg.env_cfg.dist_cfg.backend)
     else:
         init_dist(cfg.launcher, **cfg.env_cfg.dist_cfg)
@@ -51,7 +51,7 @@ def on_first(work: Callable[[], Result]) -> Result:
     If it raises, the other processes exit with status 2, so that only one prints the message.
 
     Args:
-        work: Its result must be picklable.
+        work: A function whose result can be pickled.
     """
     if not is_distributed():
         return work()

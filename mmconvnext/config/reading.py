@@ -12,14 +12,14 @@ from mmengine.config.utils import ConfigParsingError
 
 from mmconvnext.errors import UserError, raised_by_us
 
-PREFIX = 'mmconvnext::'  # of a config's name that is looked up among the installed ones
+PREFIX = 'mmconvnext::'  # a config's name that starts so is looked up among the installed configs
 # What MMEngine raises for config files of Python, YAML and JSON that it cannot read
 UNREADABLE = (
     *(TypeError, ValueError, LookupError, NameError, AttributeError, ImportError, OSError),
     *(ConfigParsingError, yaml.YAMLError),
 )
 SUFFIXES = ('.py', '.yaml', '.yml', '.json')
-OF_CHECKPOINTS = ('.pth', '.pt', '.bin', '.ckpt', '.safetensors')
+CHECKPOINT_SUFFIXES = ('.pth', '.pt', '.bin', '.ckpt', '.safetensors')
 INSTALLED = Path(__file__).parents[1] / '.mim' / 'configs'
 
 
@@ -43,7 +43,7 @@ def read_config(path: str | Path) -> Config:
             config=str(path),
         )
     if file.suffix not in SUFFIXES:
-        order = ' A checkpoint comes second, after its config.' if file.suffix in OF_CHECKPOINTS else ''
+        order = ' A checkpoint comes second, after its config.' if file.suffix in CHECKPOINT_SUFFIXES else ''
         raise UserError(
             f'{path} is no config: the name of a config ends in {", ".join(SUFFIXES)}.{order}', config=str(path)
         )
@@ -75,7 +75,7 @@ def is_segmentation(cfg: Config) -> bool:
     """Returns whether the config is of a segmentor. Otherwise it is of a detector or of a pre-training.
 
     Raises:
-        UserError: If ``default_scope`` is none of MMDetection's, MMSegmentation's and MMEngine's.
+        UserError: If ``default_scope`` is not that of MMDetection, MMSegmentation or MMEngine.
     """
     scope = cfg.get('default_scope')
     if scope not in ('mmdet', 'mmseg', 'mmengine'):
@@ -89,7 +89,7 @@ def is_segmentation(cfg: Config) -> bool:
 
 @contextmanager
 def _own_bases() -> Iterator[None]:
-    """Lets ``_base_`` name a config of this package too; MMEngine looks in OpenMMLab's packages alone."""
+    """Lets ``_base_`` name a config of this package too. MMEngine looks only in OpenMMLab's packages."""
     of_mmengine = Config._get_cfg_path
 
     def path_and_scope(name: str, of_file: str) -> tuple[str, str | None]:
@@ -110,8 +110,8 @@ def _unreadable(path: str | Path, error: Exception) -> UserError:
         if "<class 'list'>" in str(error):
             return UserError(
                 f'{path}: {name} is a dictionary, but it is a list in the config of _base_, which a config replaces as '
-                f'a whole. Write {name}=[dict(one, ...) for one in _base_.model. ... .{name}], with what is other in '
-                'each.',
+                f'a whole. Write {name}=[dict(one, ...) for one in _base_.model. ... .{name}], with the changes '
+                'in each.',
                 config=str(path),
             )
         return UserError(
@@ -122,14 +122,14 @@ def _unreadable(path: str | Path, error: Exception) -> UserError:
     hint = ''
     if isinstance(error, ImportError) and 'mmpretrain' in str(error):
         hint = (
-            " For its ConvNeXt MMPretrain is not needed: write custom_imports=dict(imports=['mmconvnext']) and "
+            " MMPretrain is not needed for ConvNeXt: write custom_imports=dict(imports=['mmconvnext']) and "
             "type='ConvNeXt' in a config of your own; docs/troubleshooting.md has both lines."
         )
     return UserError(f'{path} cannot be read: {type(error).__name__}: {error}{hint}', config=str(path))
 
 
 def _of_yolo(file: Path, cfg: Config) -> str:
-    """Returns a sentence on the file that lists the data in YOLO's format; empty if a file is none."""
+    """Returns a hint if the file lists data in YOLO's format, otherwise an empty text."""
     if file.suffix in ('.yaml', '.yml') and 'names' in cfg and {'train', 'val', 'path'} & cfg.keys():
         return " It lists data in YOLO's format, which this package does not read: convert it to COCO's."
     return ''

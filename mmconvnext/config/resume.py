@@ -21,14 +21,14 @@ def checkpoints_in(work_dir: Path) -> list[Path]:
 
 
 def _noted(work_dir: Path) -> list[Path]:
-    """The checkpoint in MMEngine's ``last_checkpoint``: its place in this folder, and that which it had."""
+    """Returns where the checkpoint named by ``last_checkpoint`` may be: in this folder, and at the path as written."""
     note = work_dir / 'last_checkpoint'
     name = note.read_text().strip() if note.is_file() else ''
     return [work_dir / Path(name).name, Path(name)] if name else []
 
 
 def _gone(work_dir: Path) -> Path | None:
-    """The checkpoint in ``last_checkpoint`` if there is no such file."""
+    """Returns the checkpoint that ``last_checkpoint`` names, if it does not exist; otherwise None."""
     noted = _noted(work_dir)
     return noted[-1] if noted and not any(path.is_file() for path in noted) else None
 

@@ -1,1 +1,1 @@
-"""Data: the embedded `mini` set."""
+"""The embedded `mini` data, and the checks of users' data before training and testing."""

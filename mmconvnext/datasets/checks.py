@@ -1,4 +1,4 @@
-"""Checks of a user's data before training or testing: what is wrong is said at once, not after minutes."""
+"""Checks a user's data before training or testing, so that faults are reported at once and not after minutes."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ ADE20K_LAYOUT = """\
     images/validation/*.jpg
     annotations/training/*.png
     annotations/validation/*.png"""
-MANY_CLASSES = 100  # more of them are not printed, but go into a text file
+MANY_CLASSES = 100  # more names than this are not printed: the user is told to write a text file
 PAGE = 'docs/your_own_data.md'
 
 
@@ -47,7 +47,7 @@ class Source:
         name: Where it is in the config, such as ``train_dataloader.dataset``.
         loader: The key of its data loader.
         cfg: Its config.
-        dataset: Itself, built, with nothing loaded yet.
+        dataset: The dataset, built, with nothing loaded yet.
     """
 
     name: str
@@ -58,11 +58,11 @@ class Source:
 
 @dataclass(frozen=True)
 class CheckedData:
-    """What the checks of a run's data leave.
+    """The outcome of the checks of a run's data.
 
     Args:
-        findings: Of all its files.
-        mends: What a sound copy of an annotation file needs, by the file's absolute path.
+        findings: The findings in all its files.
+        mends: The changes that corrected copies of annotation files need, by the file's absolute path.
     """
 
     findings: Findings = field(default_factory=Findings)
@@ -70,7 +70,7 @@ class CheckedData:
 
 
 def check_data(cfg: Config, loaders: Sequence[str], segmentation: bool) -> CheckedData:
-    """Checks that what a config's data loaders read is there, is sound, and fits the classes of the model.
+    """Checks that the data that a config's loaders read exists, is sound, and fits the classes of the model.
 
     Paths with a scheme (``s3://``) and file backends other than the local one are not checked, nor is the content of
     datasets that read other formats than COCO's and label maps.
@@ -81,7 +81,7 @@ def check_data(cfg: Config, loaders: Sequence[str], segmentation: bool) -> Check
         segmentation: Whether the config trains a segmentor; a detector otherwise.
 
     Returns:
-        What was found, which may refuse the run.
+        What was found. The findings may refuse the run.
 
     Raises:
         DataError: If files are missing, or if the config does not fit them.
@@ -96,8 +96,8 @@ def check_data(cfg: Config, loaders: Sequence[str], segmentation: bool) -> Check
         if isinstance(classes, str):
             raise DataError(
                 f'{source.name}.metainfo.classes is the string {classes!r}; it must be a tuple of names. A tuple of '
-                f'one name has a comma: classes=({classes!r},). A string names a text file with a class a line, and '
-                'there is no such file.'
+                f'one name has a comma: classes=({classes!r},). A string names a text file with one class per line, '
+                'and there is no such file.'
             )
         if segmentation and _loads_like(source.dataset, 'mmseg', 'BaseSegDataset', ('load_data_list',)):
             images[source.name] = _check_segmentation(cfg, source, checked.findings)
@@ -117,11 +117,11 @@ def check_data(cfg: Config, loaders: Sequence[str], segmentation: bool) -> Check
 
 
 def point_at_copies(cfg: Config, copies: Mapping[str, str]) -> None:
-    """Lets every dataset and evaluator of a config read the sound copies of annotation files in place of the files.
+    """Makes every dataset and evaluator of a config read the corrected copies of annotation files.
 
     Args:
         cfg: Changed in place.
-        copies: The copy of a file, by absolute paths.
+        copies: The path of each file's copy, by the file's path. Both are absolute.
     """
     for key in cfg:
         if key.endswith(('_dataloader', '_evaluator')):
@@ -189,14 +189,14 @@ def _check_paths(cfg: Config, sources: Sequence[Source], segmentation: bool) -> 
     lines = ['the data of this config was not found. Looked for:']
     lines += [f'    {path}    ({key})' for path, key in missing.items()]
     if any('\\' in path for path in missing):
-        lines += ['Backslashes do not part folders on this machine: write / in the config.']
+        lines += ['Backslashes do not separate folders on this machine: write / in the config.']
     roots = dict.fromkeys(str(source.cfg.get('data_root') or '.') for source in sources)
     layout = ADE20K_LAYOUT if segmentation else COCO_LAYOUT
     if any(not _loads_like(source.dataset, 'mmdet', 'CocoDataset', ()) for source in sources) and not segmentation:
         layout = '    what the dataset of the config reads, by its ann_file and data_prefix'
     lines += [f'Expected under the data root (--data-root, now {", ".join(roots)}):']
     lines += [layout]
-    lines += [f'Other names of files and folders go into a config of your own; {PAGE} shows how.']
+    lines += [f'For other names of files and folders write a config of your own; {PAGE} shows how.']
     lines += ['Add --mini to train on small data that is made on the spot, with nothing to download.']
     raise DataError('\n'.join(lines))
 
@@ -230,7 +230,7 @@ def _loads_annotations(node: ConfigDict) -> bool:
 
 
 def _only_formats(cfg: Config, source: Source) -> bool:
-    """Whether results of a source are only written, so that no truth is needed."""
+    """Returns whether the results of a source are only written, not evaluated, so that no ground truth is needed."""
     evaluators = list(walk(cfg.get(source.loader.replace('_dataloader', '_evaluator'))))
     return any(evaluator.get('format_only') for evaluator in evaluators)
 
@@ -264,7 +264,7 @@ def _check_coco(cfg: Config, sources: Sequence[Source], checked: CheckedData) ->
         The paths of the images of each dataset, by its name.
     """
     uses: dict[str, list[CocoUse]] = {}
-    truths: list[tuple[Source, str]] = []  # files that evaluators read beside those of their datasets
+    truths: list[tuple[Source, str]] = []  # files that evaluators read and their datasets do not
     for source in sources:
         dataset = source.dataset
         if not dataset.ann_file:
@@ -333,11 +333,11 @@ def _coco_use(cfg: Config, source: Source, *, evaluates: bool) -> CocoUse:
 
 
 def _how_to_set_classes(cfg: Config, names: Sequence[str]) -> str:
-    lines = [f'If the data is right, put these lines into a config of your own ({PAGE} has a whole one):']
+    lines = [f'If the data is right, put these lines into a config of your own ({PAGE} has a complete one):']
     lines += [f'    _base_ = {os.path.abspath(cfg.filename)!r}'] if cfg.filename else []
     if len(names) > MANY_CLASSES:
         lines += ["    metainfo = dict(classes='classes.txt')"]
-        lines += [f'    # with the {len(names)} names in that file, one a line, in this order: {first_few(names)}']
+        lines += [f'    # with the {len(names)} names in that file, one per line, in this order: {first_few(names)}']
     else:
         lines += [f'    metainfo = dict(classes={tuple(names)!r})']
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):

@@ -1,4 +1,4 @@
-"""What the data checks found: gathered over whole files, and printed as one table."""
+"""Gathers what the data checks find in whole files, and prints it as one table."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from enum import Enum
 
 from mmconvnext.datasets.errors import DataError
 
-EXAMPLES = 3  # of each finding that are kept
+EXAMPLES = 3  # examples that each finding keeps
 
 
 class Severity(Enum):
@@ -15,7 +15,7 @@ class Severity(Enum):
     REFUSES = 'refuses'  # the run ends before it starts
     CHANGES = 'changes the result'  # the run goes on, and its result is likely not what the user wants
     LEFT_OUT = 'left out'  # MMDetection or MMSegmentation leaves these records out
-    MENDED = 'read as meant'  # the file is not as the format wants it, but its meaning is certain
+    MENDED = 'read as meant'  # the file deviates from its format, but its meaning is certain
     HARMLESS = 'harmless'
 
 
@@ -29,8 +29,8 @@ class Finding:
         file: The file or folder that has it.
         what: What is wrong, as the part of a sentence that follows the count: ``annotations have an area of 0``.
         remedy: What to do, as a sentence.
-        count: How often it was found; 0 of what is said of the file as a whole.
-        total: Of how many records; None where a total says nothing.
+        count: How often it was found; 0 if it is about the file as a whole.
+        total: The number of records that were checked; None if it would mean nothing.
         examples: The first few records: ``annotations[7] (id 12, image dog.jpg)``.
     """
 
@@ -44,12 +44,12 @@ class Finding:
     examples: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """One line: file, count, what, first examples, remedy."""
+        """One line: the file, the count, what is wrong, the first examples, and the remedy."""
         gap = '' if self.remedy.startswith('\n') else ' '
         return f'{self._found(self.what)}.{gap}{self.remedy}'.rstrip()
 
     def after(self, others: Iterable['Finding']) -> str:
-        """The same line, without what those before it have said of other files."""
+        """Returns the same line, but does not repeat what earlier findings said about other files."""
         same = [other for other in others if (other.kind, other.remedy) == (self.kind, self.remedy)]
         if any(other.what == self.what for other in same):
             return f'{self._found("likewise")}.'
@@ -64,7 +64,7 @@ class Finding:
 
 
 class Findings:
-    """All findings of a run's data, each kind of each file once."""
+    """All findings in a run's data: one for each kind of fault in each file."""
 
     def __init__(self) -> None:
         self._findings: dict[tuple[str, str], Finding] = {}
@@ -81,17 +81,17 @@ class Findings:
         count: int = 1,
         total: int | None = None,
     ) -> Finding:
-        """Counts a fault; the first of its kind in a file also says what it is.
+        """Counts a fault. Only the first of its kind in a file sets the severity, the texts and the total.
 
         Args:
-            kind: See :class:`Finding`, as for those that follow.
-            severity: Of the first of its kind in a file.
-            file: Likewise.
-            what: Likewise.
-            remedy: Likewise.
+            kind: As in :class:`Finding`.
+            severity: As in :class:`Finding`.
+            file: As in :class:`Finding`.
+            what: As in :class:`Finding`.
+            remedy: As in :class:`Finding`.
             example: The record that has the fault.
-            count: How many records have it; 0 if it is said of the file as a whole.
-            total: Of how many.
+            count: How many records have it; 0 if it is about the file as a whole.
+            total: As in :class:`Finding`.
         """
         finding = self._findings.setdefault((file, kind), Finding(kind, severity, file, what, remedy, total=total))
         finding.count += count
@@ -108,11 +108,11 @@ class Findings:
         )
 
     def __len__(self) -> int:
-        """How many kinds of faults there are, over all files."""
+        """The number of findings: one for each kind of fault in each file."""
         return len(self._findings)
 
     def of(self, kind: str) -> list[Finding]:
-        """The findings of one kind, a file each."""
+        """Returns the findings of one kind, one for each file."""
         return [finding for finding in self if finding.kind == kind]
 
     @property
@@ -121,7 +121,7 @@ class Findings:
         return any(finding.severity is Severity.REFUSES for finding in self._findings.values())
 
     def table(self) -> str:
-        """A line for each finding that does not refuse, its severity first; empty if there is none."""
+        """Returns a line for each finding that does not refuse, with its severity first; empty if there is none."""
         width = max((len(severity.value) for severity in Severity), default=0)
         listed = [finding for finding in self if finding.severity is not Severity.REFUSES]
         return '\n'.join(

@@ -10,7 +10,7 @@ from mmconvnext.datasets.num_classes import class_heads, losses
 
 
 def ignored_by_heads(model: ConfigDict) -> frozenset[int]:
-    """The labels, as loaded, that every head of a segmentor ignores; 255 unless the heads say otherwise."""
+    """Returns the labels, as loaded, that every head of a segmentor ignores; 255 unless the heads say otherwise."""
     ignored = [{label} for label in _by_heads(model).values() if label is not None]
     return frozenset.intersection(*map(frozenset, ignored)) if ignored else frozenset({IGNORED})
 
@@ -18,12 +18,12 @@ def ignored_by_heads(model: ConfigDict) -> frozenset[int]:
 def check_trained_label(
     findings: Findings, model: ConfigDict, classes: Sequence[str], name: str, has_255: bool
 ) -> None:
-    """Checks what the heads of a segmentor ignore against what its training loads.
+    """Checks that the heads of a segmentor ignore what its training data marks as ignored.
 
     Args:
-        findings: Where contradictions go.
-        model: Its config.
-        classes: Of the dataset.
+        findings: Gets what was found.
+        model: The segmentor's config.
+        classes: The dataset's classes.
         name: What the config calls the dataset, such as ``train_dataloader.dataset``.
         has_255: Whether label maps hold 255 when they are loaded.
     """
@@ -31,16 +31,17 @@ def check_trained_label(
     by_heads = _by_heads(model)
     labels = set(by_heads.values())
     for key, label in by_heads.items():
-        if label is None:  # of losses that ignore nothing
+        if label is None:  # its losses ignore nothing
             continue
         if has_255 and label != IGNORED:
             findings.add(
                 'head-knows-no-255',
                 Severity.REFUSES,
                 name,
-                f'heads ignore another label than {IGNORED}, which the label maps hold when they are loaded (that of '
-                'the file, 0 if reduce_zero_label=True, or a class that is not used); the loss cannot take it',
-                f'Set ignore_index={IGNORED} of the heads, or leave it out. Make pixels to ignore {IGNORED}.',
+                f'heads ignore another label than {IGNORED}, but loaded label maps hold {IGNORED} (from the file, from '
+                '0 with reduce_zero_label=True, or from a class that is not used), which the loss cannot take',
+                f'Set ignore_index={IGNORED} in the heads, or leave it out. Give pixels to be ignored the value '
+                f'{IGNORED}.',
                 example=f'{key}.ignore_index is {label}',
             )
         elif padding != label:
@@ -50,8 +51,8 @@ def check_trained_label(
                 'padding-is-learnt',
                 Severity.CHANGES if is_class else Severity.REFUSES,
                 name,
-                'heads do not ignore the borders with which images are padded, whose label is '
-                f'model.data_preprocessor.seg_pad_val, {padding}: they are {fate}',
+                'heads do not ignore the padding of images: its label, model.data_preprocessor.seg_pad_val, is '
+                f'{padding}, so that it is {fate}',
                 f'Set model.data_preprocessor.seg_pad_val={label}.'
                 if len(labels) == 1
                 else f'Set ignore_index={padding} of all heads, or leave it out.',
@@ -82,10 +83,10 @@ def check_evaluated_label(
     """Checks what the ``IoUMetric`` of an evaluation ignores against what the heads ignore and the maps hold.
 
     Args:
-        findings: Where contradictions go.
+        findings: Gets what was found.
         model: The segmentor's config.
         evaluators: Configs of the evaluators.
-        classes: Of the dataset.
+        classes: The dataset's classes.
         name: What the config calls the dataset, such as ``val_dataloader.dataset``.
         has_255: Whether label maps hold 255 when they are loaded.
     """
@@ -99,8 +100,8 @@ def check_evaluated_label(
                 'evaluator-counts-255',
                 Severity.CHANGES,
                 name,
-                f'is evaluated with ignore_index={label}, while its label maps hold {IGNORED} when they are loaded, so '
-                'that whatever is found there counts as wrong',
+                f'is evaluated with ignore_index={label}, but its loaded label maps hold {IGNORED}, so that every '
+                'prediction there counts as wrong',
                 f'Set ignore_index={IGNORED} of IoUMetric, or leave it out.',
                 count=0,
             )
@@ -117,5 +118,5 @@ def check_evaluated_label(
 
 
 def _by_heads(model: ConfigDict) -> dict[str, int | None]:
-    """What each head ignores, by its dotted name."""
+    """Returns the label that each head ignores, by the head's dotted name."""
     return {key: head.get('ignore_index', IGNORED) for key, head in class_heads(model)}

@@ -1,4 +1,4 @@
-"""Tells image files that are damaged from sound ones, also where decoders say nothing."""
+"""Tells damaged image files from sound ones, even where decoders report nothing."""
 
 import os
 import tempfile
@@ -10,16 +10,16 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError)  # what Pillow raises for damaged files
-ENDINGS = {b'\xff\xd8\xff': b'\xff\xd9', b'\x89PNG\r\n\x1a\n': b'IEND\xaeB`\x82'}  # of JPEG and PNG, by their openings
-JPEG, SCAN = b'\xff\xd8\xff', b'\xff\xda'  # how a JPEG opens, and how its pixels do
-TIFF = (b'II*\0', b'MM\0*')  # how a TIFF opens
-ZEROS = bytes(64)  # a part that was never written, or lost by a disk, is longer by far
+ENDINGS = {b'\xff\xd8\xff': b'\xff\xd9', b'\x89PNG\r\n\x1a\n': b'IEND\xaeB`\x82'}  # the last bytes, by the first
+JPEG, SCAN = b'\xff\xd8\xff', b'\xff\xda'  # the first bytes of a JPEG, and those of its pixel data
+TIFF = (b'II*\0', b'MM\0*')  # the first bytes of a TIFF
+ZEROS = bytes(64)  # a part that was never written, or that a disk lost, is far longer
 
 
 def why_unreadable(path: str) -> str | None:
-    """Decodes an image strictly; says why that fails, or returns None if it does not.
+    """Decodes an image strictly. Returns why that fails, or None if it does not.
 
-    OpenCV fills what a cut file lacks with grey, and says so in a warning of its C library at most.
+    OpenCV fills the missing part of a truncated file with grey. At most, its C library prints a warning.
     """
     try:
         with any_size(), Image.open(path) as image:
@@ -34,18 +34,18 @@ def why_unreadable(path: str) -> str | None:
 
 
 def why_unidentified(path: str) -> str:
-    """Says why Pillow takes a file for no image."""
+    """Says why Pillow does not recognise a file as an image."""
     with open(path, 'rb') as file:
         start = file.read(12)
     if start[:4] in TIFF:
         return 'it is a TIFF of a kind that Pillow does not read, such as one of five channels'
     if start[4:8] == b'ftyp':
-        return 'it is HEIC, AVIF or a film, whatever its name says, as telephones save them; convert it to JPEG'
+        return 'it is HEIC, AVIF or a video, as phones save them, whatever its name says; convert it to JPEG'
     return 'it is no image'
 
 
 def is_damaged(path: str) -> str | None:
-    """Says why a JPEG or PNG file that was decoded is not whole; None if it is, or cannot be told.
+    """Says why a JPEG or PNG file is incomplete, even if it was decoded; None if it is complete or no such file.
 
     Only files without the proper end are decoded a second time.
     """
@@ -53,10 +53,11 @@ def is_damaged(path: str) -> str | None:
 
 
 def has_zeroed_pixels(path: str) -> str | None:
-    """Says so if bytes in the middle of a JPEG file are zeros that are no pixels; None if not, or if it is no JPEG.
+    """Says if part of a JPEG's pixel data was overwritten with zeros; None if not, or if the file is no JPEG.
 
-    Even images of one colour may have such runs, so libjpeg decides. It goes on with whatever it makes of the zeros and
-    warns on the standard error stream, which is caught for that long. Not for programs with several threads.
+    Images of one colour may also have long runs of zeros, so libjpeg decides. It decodes the zeros as if they were
+    pixels and prints a warning to standard error, which is redirected meanwhile. A program with several threads must
+    not call this.
     """
     with open(path, 'rb') as file:
         content = file.read() if file.read(3) == JPEG else b''
@@ -79,14 +80,14 @@ def has_zeroed_pixels(path: str) -> str | None:
 
 @contextmanager
 def any_size() -> Iterator[None]:
-    """Silences Pillow's warning of images of many pixels, which satellite images are."""
+    """Silences Pillow's warning about images of very many pixels, such as satellite images."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', Image.DecompressionBombWarning)
         yield
 
 
 def _is_whole(path: str) -> bool:
-    """Whether a file ends as its format does; True for formats of which that cannot be told."""
+    """Returns whether a file ends as its format prescribes; True if it is neither JPEG nor PNG."""
     with open(path, 'rb') as file:
         start = file.read(8)
         ending = next((end for opening, end in ENDINGS.items() if start.startswith(opening)), b'')

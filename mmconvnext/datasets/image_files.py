@@ -1,4 +1,4 @@
-"""Checks image files: all by what the file system says of them, a sample by their headers."""
+"""Checks image files: all of them in the file system, and a sample by their headers."""
 
 import os
 import stat
@@ -15,10 +15,10 @@ from mmconvnext.datasets.image_damage import UNREADABLE, any_size, has_zeroed_pi
 from mmconvnext.datasets.pixel_formats import check_pixel_formats
 
 SAMPLE = 50  # images of a split whose headers are read, spread over it
-SMALLEST = 5  # further ones, the smallest in bytes for their pixels
+SMALLEST = 5  # further images: those with the fewest bytes per pixel
 POINTER_LIMIT = 1024  # bytes; a Git LFS pointer is smaller by its specification
 POINTER = b'version https://git-lfs'
-TURNED = range(5, 9)  # values of the EXIF orientation by which width and height change places
+TURNED = range(5, 9)  # EXIF orientations that exchange width and height
 
 FileOfRecord = tuple[str, int | None, int | None, str]  # path, width and height in pixels, place of the record
 
@@ -30,7 +30,7 @@ class Header:
     Args:
         format: As Pillow names it, such as ``JPEG``.
         stored: (width, height) in pixels as stored.
-        loaded: (width, height) in pixels as it is loaded, turned as the EXIF orientation says if the loader does so.
+        loaded: (width, height) in pixels as loaded: turned by the EXIF orientation if the loader does that.
         orientation: The EXIF orientation, 1 to 8; 1 is upright.
     """
 
@@ -50,17 +50,17 @@ def check_image_files(
     masks: bool = True,
     eight_bits: bool = True,
 ) -> None:
-    """Checks the files of a split's images: each with a question to the file system, a sample by their headers.
+    """Checks the files of a split's images: all of them in the file system, and a sample by their headers.
 
-    Files that are absent are not this function's business; links that lead nowhere are.
+    Links that lead nowhere are faults. Other absent files are passed over, since another check reports them.
 
     Args:
-        findings: Where faults go.
-        file: What lists the images, an annotation file or a folder.
+        findings: Gets what was found.
+        file: The annotation file or folder that lists the images.
         name: What the config calls the dataset.
         images: Path, width, height and place (such as ``images[3]``) of each; sizes in pixels, None if not known.
         turns: Whether the loader turns images as their EXIF orientation says; see :func:`turns_by_exif`.
-        masks: Whether masks are learnt or evaluated, which a wrong size spoils altogether.
+        masks: Whether masks are learnt or evaluated. With a wrong size all of them are wrong.
         eight_bits: Whether they are loaded by OpenCV with 8 bits a channel; see
             :func:`~mmconvnext.datasets.pixel_formats.loads_8_bits`. Other loaders may read what Pillow does not know.
     """
@@ -68,7 +68,7 @@ def check_image_files(
     sizes = check_files(findings, listed, 'images', [path for path, *_ in images])
     sound = [image for image in images if image[0] in sizes]
     undecided: list[str] = []  # places of images that EXIF turns by 180 degrees or mirrors
-    confirmed = False  # that the records speak of turned images
+    confirmed = False  # whether a record is known to be about a turned image
     sample = _sample(sound, sizes)
     for path, width, height, place in sample:
         header = read_header(findings, listed, 'images', path, turns, known=eight_bits)
@@ -87,8 +87,8 @@ def check_image_files(
             'image-turned-unseen',
             Severity.CHANGES,
             listed,
-            'images that were opened have an EXIF orientation by which they are mirrored or turned by 180 degrees when '
-            'loaded, and their size does not tell whether the annotations are of the picture so turned',
+            'images that were opened have an EXIF orientation that mirrors them, or turns them by 180 degrees, when '
+            'they are loaded. Their size does not tell whether the annotations are for the turned picture',
             'Compare boxes and pictures of these. If they do not match, save the pictures without the EXIF tag.',
             count=len(undecided),
         )
@@ -96,16 +96,16 @@ def check_image_files(
 
 
 def check_files(findings: Findings, listed: str, noun: str, paths: Iterable[str]) -> dict[str, int]:
-    """Asks the file system about each file: empty ones, Git LFS pointers, dead links, folders, ones without access.
+    """Looks in the file system for files that are empty, Git LFS pointers, dead links, folders, or not readable.
 
     Args:
-        findings: Where faults go.
-        listed: What lists the files.
-        noun: What they are, in the plural.
+        findings: Gets what was found.
+        listed: The folder or list with the files, as messages name it.
+        noun: What the files are, in the plural, such as ``label maps``.
         paths: The files. Those that are absent are passed over.
 
     Returns:
-        The size in bytes of each file that is sound as far as can be told so.
+        The size in bytes of each file without such a fault.
     """
     files = list(dict.fromkeys(paths))
     sizes: dict[str, int] = {}
@@ -142,22 +142,22 @@ def check_files(findings: Findings, listed: str, noun: str, paths: Iterable[str]
 def read_header(
     findings: Findings, listed: str, noun: str, path: str, turns: bool, *, known: bool = True
 ) -> Header | None:
-    """Reads the header of an image; what cannot be read as an image, or is cut off, is a finding that refuses.
+    """Reads the header of an image. A file that is no image, or is truncated, is a finding that refuses.
 
     Args:
-        findings: Where it goes.
-        listed: What has the file.
-        noun: What the file is, in the plural.
-        path: Of the file.
+        findings: Gets what was found.
+        listed: The folder or list with the file, as messages name it.
+        noun: What the file is, in the plural, such as ``label maps``.
+        path: The file.
         turns: Whether the loader turns images as their EXIF orientation says.
         known: Whether a file of a format that Pillow does not know is a fault.
 
     Returns:
-        The header; None if it cannot be told, which for images of very many pixels is no fault.
+        The header; None if it cannot be read. For an image of very many pixels that is no fault.
     """
     try:
         with any_size(), Image.open(path) as image:
-            tags = getattr(image, 'tag_v2', {})  # of TIFF, whose size Pillow gives as turned
+            tags = getattr(image, 'tag_v2', {})  # for TIFF, Pillow gives the size as turned
             stored = (tags.get(256, image.width), tags.get(257, image.height))
             kind = image.format or ''
             orientation = image.getexif().get(0x0112, 1)
@@ -180,7 +180,7 @@ def read_header(
 
 
 def turns_by_exif(pipeline: Any) -> bool:
-    """Whether the ``LoadImageFromFile`` of a pipeline turns images as their EXIF orientation says, as mmcv does it."""
+    """Returns whether a pipeline's ``LoadImageFromFile`` turns images by their EXIF orientation, as mmcv does."""
     for transform in walk(pipeline):
         if 'LoadImageFromFile' in str(transform.get('type')):
             color = transform.get('color_type', 'color')
@@ -208,9 +208,8 @@ def _add_size(
             'image-size-exif',
             Severity.REFUSES,
             listed,
-            'images that were opened have the EXIF orientation of a camera held sideways, by which they are turned '
-            'when loaded, while the annotations are of the picture as stored, so that boxes and masks lie elsewhere '
-            'than the objects',
+            'images that were opened have the EXIF orientation of a camera held sideways. The loader turns them, but '
+            'the annotations are for the picture as stored, so that boxes and masks miss the objects',
             'Save the images without the EXIF tag, or load them as stored: '
             "dict(type='LoadImageFromFile', color_type='color_ignore_orientation') in every pipeline.",
             example=f'{pair} (EXIF orientation {header.orientation})',
@@ -221,11 +220,11 @@ def _add_size(
         'image-size-exchanged' if exchanged else 'image-size',
         Severity.REFUSES if masks else Severity.CHANGES,
         listed,
-        'images that were opened have width and height exchanged in the file'
+        'images that were opened have width and height exchanged in the annotation file'
         if exchanged
-        else 'images that were opened have another size than the file says',
+        else 'images that were opened have another size than the annotation file says',
         (
-            'Masks are evaluated in the size of the file, so that even a perfect one counts for nothing. '
+            'Masks are evaluated in the size that the file says, so that even a perfect mask counts as wrong. '
             if masks
             else ''
         )
@@ -233,7 +232,7 @@ def _add_size(
         + (
             'Exchange the two in the file.'
             if exchanged
-            else 'If the images were resized, multiply the annotations likewise; then correct width and height.'
+            else 'If the images were resized, scale the annotations too; then correct width and height.'
         ),
         example=pair,
     )
@@ -256,7 +255,7 @@ def _starts_with(path: str, opening: bytes) -> bool:
 
 
 def _opencv_size(path: str) -> tuple[int, int] | None:
-    """The size in which mmcv's decoder gives an image; which formats it turns differs between versions of OpenCV."""
+    """Returns (width, height) of an image as mmcv decodes it. OpenCV's versions differ in the formats they turn."""
     import cv2  # only where it is needed: importing the package loads no OpenCV
 
     image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)

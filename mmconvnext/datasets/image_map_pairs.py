@@ -13,10 +13,10 @@ ARRAYS = ('.npy', '.npz', '.mat')  # in lower case
 
 
 def check_pairs(findings: Findings, dataset: Any, name: str, images: Sequence[str], maps: Sequence[str]) -> None:
-    """Checks that images and label maps are there, and that none is left over.
+    """Checks that images and label maps exist, and that none is left over.
 
     Args:
-        findings: Where faults go.
+        findings: Gets what was found.
         dataset: A ``BaseSegDataset``.
         name: What the config calls it, such as ``train_dataloader.dataset``.
         images: Paths of its images.
@@ -41,7 +41,7 @@ def check_pairs(findings: Findings, dataset: Any, name: str, images: Sequence[st
 
 
 def are_exchanged(dataset: Any) -> bool:
-    """Whether the folder of the label maps holds images by their suffix, and the folder of the images label maps."""
+    """Returns whether, by their suffixes, images are in the folder of label maps and label maps in that of images."""
     images, maps = dataset.data_prefix['img_path'], dataset.data_prefix.get('seg_map_path')
     if not maps or dataset.img_suffix == dataset.seg_map_suffix:
         return False
@@ -51,7 +51,7 @@ def are_exchanged(dataset: Any) -> bool:
 def _add_missing_images(
     findings: Findings, dataset: Any, name: str, images: Sequence[str], missing: Collection[str]
 ) -> None:
-    """Adds the names of a list that are no images, with the cause that can be told."""
+    """Adds a finding for the names in a list that have no image, with the cause if it can be told."""
     file = f'{dataset.ann_file} ({name})'
     folder, suffix = dataset.data_prefix['img_path'], dataset.img_suffix
     blank = os.path.join(folder, suffix)
@@ -61,7 +61,7 @@ def _add_missing_images(
             Severity.REFUSES,
             file,
             'lines of the list are blank, and each of them is taken for the name of an image',
-            'Take the blank lines out.',
+            'Remove the blank lines.',
             count=count,
             total=len(images),
         )
@@ -70,9 +70,9 @@ def _add_missing_images(
         return
     remedy = f'A line is the name of an image below {folder}, without the suffix, {name}.img_suffix {suffix!r}.'
     if suffix and not absent(path.removesuffix(suffix) for path in named):
-        remedy += ' The names in the list have that suffix already; take it off.'
+        remedy += ' The names in the list have that suffix already; remove it.'
     elif all(len(path.removeprefix(folder).split()) > 1 for path in named):
-        remedy += ' The list has several names, or names with blanks, in a line.'
+        remedy += ' Lines of the list have several names, or names with spaces.'
     finding = findings.add(
         'images-missing',
         Severity.REFUSES,
@@ -86,7 +86,7 @@ def _add_missing_images(
 
 
 def _maps_among_images(dataset: Any, images: Sequence[str]) -> list[str]:
-    """Paths that are read as images and are the label maps of others, such as ``1_mask.png`` beside ``1.png``."""
+    """Returns the paths that are read as images but are label maps, such as ``1_mask.png`` beside ``1.png``."""
     image, label = dataset.img_suffix, dataset.seg_map_suffix
     if not label.endswith(image) or label == image:
         return []
@@ -102,7 +102,7 @@ def _add_maps_among_images(findings: Findings, dataset: Any, name: str, among: S
         f'files that end in {name}.img_suffix {dataset.img_suffix!r}, and are read as images, are the label maps of '
         f'others: they end in {name}.seg_map_suffix {dataset.seg_map_suffix!r}',
         f'Put the label maps into a folder of their own, or list the names of the images, without {dataset.img_suffix}'
-        f', a line each, in a text file, and set {name}.ann_file to it.',
+        f', one per line in a text file, and set {name}.ann_file to it.',
         count=len(among),
         total=total,
     )
@@ -127,7 +127,7 @@ def _check_maps_exist(findings: Findings, dataset: Any, name: str, maps: Sequenc
         'maps-missing',
         Severity.REFUSES,
         f'{dataset.data_prefix["img_path"]} ({name})',
-        'images have no label map; not there',
+        'images have no label map; these files do not exist',
         remedy,
         count=len(missing),
         total=len(maps),
@@ -152,8 +152,8 @@ def _check_other_images(findings: Findings, dataset: Any, name: str, known: set[
         f'{folder} ({name})',
         f'image files do not end in {name}.img_suffix {suffix!r} and are not used '
         f'({", ".join(f"{count} end in {ending}" for ending, count in suffixes.items())})',
-        'Convert or rename them if they are meant; capitals count. Or join two datasets, each with its img_suffix, '
-        'by ConcatDataset.',
+        'Convert or rename them if they are to be used; upper and lower case matter. Or join two datasets, each with '
+        'its own img_suffix, in a ConcatDataset.',
         count=len(others),
         total=len(others) + total,
     )
@@ -170,7 +170,7 @@ def _check_other_maps(findings: Findings, dataset: Any, name: str, known: set[st
         Severity.LEFT_OUT,
         f'{folder} ({name})',
         f'label maps have no image of the same name that ends in {dataset.img_suffix!r}, and are not used',
-        'Add the images, if they are meant.',
+        'Add the images if these maps are to be used.',
         count=len(alone),
         total=len(alone) + total,
     )
@@ -182,7 +182,7 @@ def _has(folder: str, endings: str | tuple[str, ...]) -> bool:
 
 
 def _files_below(folder: str) -> list[str]:
-    """Absolute paths of the files in a folder and those in it, as MMSegmentation looks for them: no hidden ones."""
+    """Returns the absolute paths of the files below a folder, without hidden ones, as MMSegmentation does."""
     found = []
     for base, _, names in os.walk(os.path.abspath(folder)):
         found += [os.path.join(base, name) for name in names if not name.startswith('.')]

@@ -1,4 +1,4 @@
-"""Reads label maps as the files have them, and says which are none: pictures, colours, fractions, JPEG, arrays."""
+"""Reads label maps as they are stored, and reports files that are none: pictures, colours, fractions, JPEG, arrays."""
 
 from dataclasses import dataclass
 
@@ -28,14 +28,14 @@ def read_label_map(findings: Findings, listed: str, path: str, total: int, *, kn
     """Reads a label map.
 
     Args:
-        findings: Where it goes if the file is none.
-        listed: What has the file.
-        path: Of the file.
+        findings: Gets a finding if the file is no label map.
+        listed: The folder or list with the file, as messages name it.
+        path: The file.
         total: How many label maps are read.
         known: Whether a file of a format that Pillow does not know is a fault.
 
     Returns:
-        None if the file is no label map that Pillow reads.
+        The label map; None if the file is no label map that Pillow reads.
     """
 
     def refuse(kind: str, what: str, remedy: str, example: str) -> None:
@@ -44,7 +44,7 @@ def read_label_map(findings: Findings, listed: str, path: str, total: int, *, kn
     if known and path.lower().endswith(ARRAYS):
         refuse(
             'map-array',
-            'label maps that were read are files of arrays, and MMSegmentation reads pictures',
+            'label maps that were read are files of arrays, but MMSegmentation reads pictures',
             "Save them as PNG: Image.fromarray(numpy.load('a.npy').astype(numpy.uint8)).save('a.png'). Then set "
             "seg_map_suffix='.png'.",
             path,
@@ -56,9 +56,9 @@ def read_label_map(findings: Findings, listed: str, path: str, total: int, *, kn
     if header.format == 'JPEG':
         refuse(
             'map-jpeg',
-            'label maps that were read are JPEG files, and JPEG changes the values of pixels, so that these are no '
-            'class numbers any more',
-            'Save the maps as PNG, from where they were made; converting these keeps the changed values. Then set '
+            'label maps that were read are JPEG files. JPEG changes the values of pixels, so that they are no longer '
+            'class numbers',
+            'Save the original maps as PNG; converting the JPEG files would keep the changed values. Then set '
             "seg_map_suffix='.png'.",
             path,
         )
@@ -76,7 +76,7 @@ def read_label_map(findings: Findings, listed: str, path: str, total: int, *, kn
             'map-grey-in-channels' if grey else 'map-colours',
             f'label maps that were read have {labels.shape[-1]} channels; one is needed, whose values are class '
             'numbers',
-            'Keep the first channel alone: Image.open(path).getchannel(0).save(path of the new map).'
+            'Keep only the first channel: Image.open(path).getchannel(0).save(path of the new map).'
             if grey
             else 'Colour maps (a colour for each class) have to be converted first; a PNG with a palette is fine.',
             f'{path} ({mode})',

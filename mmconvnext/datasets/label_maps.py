@@ -1,4 +1,4 @@
-"""Checks images and label maps of semantic segmentation: what would end a training, or make it learn nonsense."""
+"""Checks images and label maps of segmentation for faults that would end a training or make it learn nonsense."""
 
 import filecmp
 import os
@@ -25,11 +25,11 @@ ONE_CHANNEL = ('1', 'L', 'P')  # modes of Pillow that may hold labels
 
 @dataclass(frozen=True)
 class CheckedMaps:
-    """What the check of a segmentation dataset leaves.
+    """The outcome of the check of a segmentation dataset.
 
     Args:
-        images: Paths of its images; none of a dataset that is elsewhere.
-        has_255: Whether its label maps, by a sample, hold 255 when LoadAnnotations has read them.
+        images: Paths of its images; empty if the dataset is not on the local file system.
+        has_255: Whether a sample of its label maps holds 255 after LoadAnnotations has read them.
     """
 
     images: Sequence[str] = ()
@@ -51,7 +51,7 @@ def check_label_maps(
     """Checks that a segmentation dataset has images, each with a label map, and reads a sample of the label maps.
 
     Args:
-        findings: Where faults of the files go.
+        findings: Gets what was found.
         dataset: A ``BaseSegDataset`` that has not loaded anything yet.
         name: What the config calls it, such as ``train_dataloader.dataset``.
         pipeline_reduces_zero: ``reduce_zero_label`` of its pipeline's ``LoadAnnotations``; None follows the dataset.
@@ -62,7 +62,7 @@ def check_label_maps(
         ignored: The labels, as loaded, that the heads of the model ignore.
 
     Returns:
-        What further checks need.
+        What the checks that follow need.
 
     Raises:
         DataError: If the config is wrong, or there are no images.
@@ -125,10 +125,10 @@ def _check_classes(findings: Findings, dataset: Any, name: str) -> None:
             'one-class',
             Severity.REFUSES,
             listed,
-            f'has label maps of one class, {classes[0]!r}. Each pixel is given the likeliest of the classes, so that '
-            'of one class the loss is always 0 and nothing is learnt',
-            f"Background is a class of its own: metainfo=dict(classes=('background', {classes[0]!r})), num_classes=2 "
-            'of the heads, reduce_zero_label=False, and label maps of 0 and 1. docs/your_own_data.md shows how, also '
+            f'has label maps of one class, {classes[0]!r}. Each pixel gets the likeliest class, so that with one class '
+            'the loss is always 0 and nothing is learnt',
+            f"Make the background a class: metainfo=dict(classes=('background', {classes[0]!r})), num_classes=2 in "
+            'the heads, reduce_zero_label=False, and label maps of 0 and 1. docs/your_own_data.md shows how, also '
             'with a single output and a threshold.',
             count=0,
         )
@@ -173,7 +173,7 @@ def _check_sample(
 
 
 def _is_no_map(findings: Findings, listed: str, image: str, path: str, values: LabelValues, total: int) -> bool:
-    """Whether the label map of a pair is the image itself, or the two are exchanged; adds it."""
+    """Returns whether the label map of a pair is the image itself, or the two are exchanged; adds a finding then."""
     if not os.path.isfile(image):
         return False
     if filecmp.cmp(image, path, shallow=False):
@@ -192,7 +192,7 @@ def _is_no_map(findings: Findings, listed: str, image: str, path: str, values: L
             if one.mode not in ONE_CHANNEL or other.mode in ONE_CHANNEL:
                 return False
             pixels = set(np.unique(np.asarray(one)).tolist())
-    except UNREADABLE:  # which is said where they are read
+    except UNREADABLE:  # it is reported where they are read
         return False
     if not pixels <= values.known | values.ignored:
         return False
@@ -209,7 +209,7 @@ def _is_no_map(findings: Findings, listed: str, image: str, path: str, values: L
 
 
 def _colours(label_map: LabelMap, present: Sequence[int]) -> dict[int, Colour]:
-    """The colours of the numbers that a map holds."""
+    """Returns the colours of the numbers that a map holds."""
     palette = label_map.palette
     if palette is None:
         return {}
@@ -220,7 +220,7 @@ def _colours(label_map: LabelMap, present: Sequence[int]) -> dict[int, Colour]:
 def _check_size(
     findings: Findings, listed: str, image: str, path: str, labels: np.ndarray, turns: bool, total: int
 ) -> None:
-    # What is wrong with the image itself was found before
+    # Faults of the image itself were reported before
     header = read_header(Findings(), listed, 'images', image, turns) if os.path.isfile(image) else None
     size = (labels.shape[1], labels.shape[0])
     if header is None or header.loaded == size:
@@ -231,8 +231,8 @@ def _check_size(
             'map-size-exif',
             Severity.REFUSES,
             listed,
-            'label maps that were read lie otherwise than their images, which are turned when they are loaded, as '
-            'their EXIF orientation says',
+            'label maps that were read are not turned as their images are, which the loader turns by their EXIF '
+            'orientation',
             'Save the images without the EXIF tag, or load them as stored: '
             "dict(type='LoadImageFromFile', color_type='color_ignore_orientation') in every pipeline.",
             example=f'{pair} as loaded (EXIF orientation {header.orientation})',
@@ -244,8 +244,8 @@ def _check_size(
         Severity.REFUSES,
         listed,
         'label maps that were read have another size than their images',
-        'Make them of the same size, without smoothing: Image.open(path).resize(size, Image.NEAREST). If the sides '
-        'differ in proportion too, the map is not of this image.',
+        'Make them of the same size, without smoothing: Image.open(path).resize(size, Image.NEAREST). If their '
+        'proportions differ too, the map belongs to another image.',
         example=pair,
         total=total,
     )

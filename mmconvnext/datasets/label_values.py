@@ -1,4 +1,4 @@
-"""Checks what the pixels of label maps hold: numbers of classes, and what is ignored."""
+"""Checks the values of the pixels of label maps: class numbers, and labels that are ignored."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,22 +9,22 @@ import numpy as np
 from mmconvnext.datasets.findings import Findings, Severity
 from mmconvnext.datasets.listing import first_few
 
-IGNORED = 255  # what MMSegmentation's LoadAnnotations turns the label 0 into; it reads maps as 8-bit numbers
+IGNORED = 255  # MMSegmentation reads maps as 8-bit numbers, and makes 255 of the label 0 if that means "no class"
 
 
 @dataclass
 class LabelValues:
-    """The values of a sample of label maps, each counted.
+    """The values in a sample of label maps, and how often each occurs.
 
     Args:
-        known: The values that are a class.
+        known: The values that are class numbers.
         ignored: The values from which nothing is learnt.
-        become_255: Those of them that are 255 when they are loaded; others are ignored by the heads.
+        become_255: Those of ``ignored`` that become 255 when they are loaded. The heads ignore the others.
         total: How many maps were read.
         pixels: How many pixels have a value, by value.
         maps: How many maps have a value, by value.
         unknown: The values that are neither a class nor ignored, by the paths of the maps that have them.
-        unlabelled: Paths of maps of which everything is ignored.
+        unlabelled: Paths of maps in which every pixel is ignored.
     """
 
     known: frozenset[int]
@@ -51,13 +51,13 @@ class LabelValues:
 
     @property
     def has_255(self) -> bool:
-        """Whether any pixel is 255 when it is loaded."""
+        """Whether any pixel becomes 255 when it is loaded."""
         return any(self.pixels[value] for value in self.become_255)
 
 
 def numbering(dataset: Any) -> tuple[int, int]:
     """Returns the label of the first class, and how many classes the label maps number."""
-    # A dataset with a fixed list of classes of which some are used maps their numbers; see BaseSegDataset
+    # A dataset that uses only some classes of a fixed list renumbers them; see BaseSegDataset.get_label_map
     count = len(dataset.label_map) if dataset.label_map else len(dataset.metainfo['classes'])
     return (1 if dataset.reduce_zero_label else 0), count
 
@@ -79,11 +79,11 @@ def check_values(findings: Findings, listed: str, dataset: Any, name: str, value
     """Checks the values of a sample of label maps.
 
     Args:
-        findings: Where faults go.
-        listed: What has the maps.
+        findings: Gets what was found.
+        listed: The folder of the maps, as messages name it.
         dataset: A ``BaseSegDataset``.
         name: What the config calls it, such as ``train_dataloader.dataset``.
-        values: Of the maps.
+        values: The values of the maps.
     """
     first, count = numbering(dataset)
     seen = set(values.pixels) - {IGNORED}
@@ -95,8 +95,8 @@ def check_values(findings: Findings, listed: str, dataset: Any, name: str, value
             'map-0-255',
             Severity.REFUSES if in_most else Severity.CHANGES,
             listed,
-            f'label maps that were read hold 0 and 255 alone, with no pixel of class 1; 255 is ignored, so that '
-            f'nothing but the first class, {dataset.metainfo["classes"][0]!r}, is learnt and evaluated',
+            f'label maps that were read hold only 0 and 255, with no pixel of class 1; 255 is ignored, so that '
+            f'only the first class, {dataset.metainfo["classes"][0]!r}, is learnt and evaluated',
             'If white (255) is a class, make it 1: '
             'Image.fromarray((np.array(Image.open(path)) > 127).astype(np.uint8)).save(path of the new map).',
             count=values.maps[IGNORED],
@@ -118,7 +118,7 @@ def check_values(findings: Findings, listed: str, dataset: Any, name: str, value
             'maps-ignored-throughout',
             Severity.REFUSES if nothing else Severity.CHANGES,
             listed,
-            'label maps that were read have no pixel of a class, but only of what is ignored, '
+            'label maps that were read have only pixels that are ignored, '
             f'{first_few(sorted(values.ignored & set(values.pixels)))}: nothing is learnt from them, and nothing is '
             'evaluated',
             f'A pixel must be {meaning(first, count)}.',
@@ -136,14 +136,14 @@ def _add_unknown(findings: Findings, listed: str, dataset: Any, name: str, value
     if first == 0 and unknown == [count]:
         hint = ' If 0 means "no class" and the classes start at 1, set reduce_zero_label=True.'
     elif len(unknown) > count and count < 20:
-        hint = ' So many values are those of a picture, of instances, or of a map that was resized with smoothing.'
+        hint = ' So many values suggest a picture, numbers of instances, or a map that was resized with smoothing.'
     finding = findings.add(
         'map-values',
         Severity.REFUSES,
         listed,
         f'label maps that were read have values that are no class, {first_few(said, 10)}; {name} has {count} classes '
         f'and reduce_zero_label={dataset.reduce_zero_label}, so a pixel must be {meaning(first, count)}',
-        'Set metainfo (and num_classes of the heads) to all classes, or number the labels so.' + hint,
+        'List all classes in metainfo (and count them in num_classes of the heads), or renumber the labels.' + hint,
         count=len(values.unknown),
         total=values.total,
     )

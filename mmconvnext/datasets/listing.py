@@ -1,16 +1,16 @@
-"""Which of many files exist, by listing each folder once: asking for each file takes minutes on network storage."""
+"""Tells which of many files exist by listing each folder once: on network storage, asking for each takes minutes."""
 
 import os
 from collections.abc import Iterable
 
 
 def is_remote(path: str, backend_args: dict | None = None) -> bool:
-    """Whether MMEngine reads a path from elsewhere than the local file system, so that it cannot be checked here."""
+    """Returns whether MMEngine reads a path from elsewhere than the local file system. Such files are not checked."""
     return '://' in path or (backend_args or {}).get('backend', 'local') != 'local'
 
 
 class Listings:
-    """The names in folders, each of which is listed when it is first asked for."""
+    """The names in folders. A folder is listed when it is first asked for."""
 
     def __init__(self) -> None:
         self._names: dict[str, frozenset[str]] = {}
@@ -22,7 +22,7 @@ class Listings:
         return name in self._names_in(folder)
 
     def in_other_capitals(self, path: str) -> str | None:
-        """The name in the path's folder that differs in capitals only; None if there is none, or more than one."""
+        """Returns the one name in the path's folder that differs only in upper and lower case, or None."""
         folder, name = os.path.split(path)
         if folder not in self._by_letters:
             names = self._names_in(folder)

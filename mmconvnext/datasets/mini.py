@@ -32,8 +32,8 @@ DIAMETER = (0.15, 0.55)  # of a shape's circumscribed circle, in short sides of 
 MAX_OBJECTS = 6
 MIN_VISIBLE = 0.4  # No object keeps less of its pixels than this: slivers teach nothing.
 HUE_SPREAD = 0.06  # in turns; the hues of neighbouring classes overlap, so the outline must be seen
-# Of every PERIOD images one has a crowd and one has nothing. The class of the first object goes
-# round, so that the first seven images of a split hold every class, a crowd and an empty image.
+# Of every PERIOD images one has a crowd and one has nothing. The class of the first object cycles
+# through all classes, so that the first seven images of a split hold every class, a crowd and an empty image.
 PERIOD, CROWD, EMPTY = 12, 3, 6
 
 
@@ -103,12 +103,12 @@ SEGMENTATION_PALETTE: list[tuple[int, ...]] = [
 
 
 class Figure(NamedTuple):
-    """A shape laid down somewhere."""
+    """A shape at a place in the image."""
 
     shape: Shape
-    x: float  # of the centre, as y and radius in pixels
+    x: float  # of the centre, in pixels
     y: float
-    radius: float
+    radius: float  # in pixels
     angle: float  # in radians
 
     def window(self) -> tuple[slice, slice]:
@@ -125,7 +125,7 @@ class Figure(NamedTuple):
 
 
 class Instance(NamedTuple):
-    """What one annotation speaks of."""
+    """The object, or the crowd, that one annotation describes."""
 
     category: int  # into SHAPES
     pixels: int  # before anything covered it
@@ -133,7 +133,7 @@ class Instance(NamedTuple):
 
 
 class Scene:
-    """A picture in the making, and the truth about it.
+    """A picture while it is being drawn, with its ground truth.
 
     image: (H, W, 3) float32 RGB in [0, 1].
     stuff: (H, W) uint8, SKY or GROUND, and UNLABELLED along the horizon.
@@ -141,7 +141,7 @@ class Scene:
     """
 
     def __init__(self, size: tuple[int, int], rng: np.random.Generator) -> None:
-        """An empty scene, backdrop only; `size` is (height, width)."""
+        """Makes a scene with nothing but a backdrop; `size` is (height, width)."""
         self.size = size
         self.rng = rng
         self.y, self.x = np.mgrid[: size[0], : size[1]].astype(np.float32)  # (H, W) each
@@ -173,7 +173,7 @@ class Scene:
         self.stuff[np.abs(below[..., 0]) < max(1, height / 128)] = UNLABELLED
 
     def add(self, category: int, figures: Sequence[Figure], *, iscrowd: bool = False) -> bool:
-        """Lay one instance on top, made of all `figures`, unless it would hide an earlier one."""
+        """Lays one instance, made of all `figures`, on top; returns False if it would hide an earlier one."""
         mask = np.zeros(self.size, bool)
         for figure in figures:
             window = figure.window()
@@ -205,7 +205,7 @@ class Scene:
         image += (paint - image) * np.clip(0.5 - distance, 0, 1)  # an edge one pixel wide
 
     def jpeg(self) -> bytes:
-        """The picture as a file, colours at full resolution so that edges stay where the masks have them."""
+        """Returns the picture as a file, with colours at full resolution so that edges stay where the masks are."""
         pixels = np.clip(255 * (self.image + self.grain), 0, 255).astype(np.uint8)
         return _encode(pixels, format='JPEG', quality=92, subsampling=0)
 
@@ -275,9 +275,9 @@ def write_mini(
     image_size: tuple[int, int] = (192, 256),
     seed: int = 0,
 ) -> None:
-    """Write the set under `root`; return at once if this very set already lies there, whole.
+    """Writes the set under `root`, unless the same set is already there.
 
-    Files that are missing from this very set are made again, and nothing else is touched.
+    If files of the same set are missing, only these are written again.
 
     `image_size` is (height, width). Image k of a split depends on `seed`, `image_size` and k alone.
 
@@ -305,8 +305,8 @@ def write_mini(
     if root.exists() and found != manifest:
         whose = f'holds another mini set, {found}' if found else f'exists and has no {MANIFEST}'
         raise FileExistsError(
-            f'{root} {whose}, where the mini set {manifest} was to be. It is left untouched: delete the folder '
-            '(or move it away, if anything in it is yours), and the set is made anew.'
+            f'{root} {whose}, where the mini set {manifest} was to be. It is left untouched: move the folder '
+            'elsewhere, and the set is made again.'
         )
     if found and all((root / name).is_file() for name in _files(train_images, val_images)):
         return

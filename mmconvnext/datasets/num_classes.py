@@ -17,11 +17,11 @@ def check_num_classes(model: ConfigDict, classes: Sequence[str], name: str) -> N
 
     Args:
         model: A model's config.
-        classes: Of the dataset.
+        classes: The dataset's classes.
         name: What the config calls the dataset, such as ``train_dataloader.dataset``.
 
     Raises:
-        DataError: If any differs, naming all keys, or if a head with one output takes the softmax of it.
+        DataError: If any differs (the message names all keys), or if a head with one output has a softmax loss.
     """
     wrong = {key: count for key, count in class_counts(model).items() if count != len(classes)}
     if wrong:
@@ -55,7 +55,7 @@ def class_heads(model: ConfigDict) -> Iterator[tuple[str, ConfigDict]]:
 
 
 def losses(head: ConfigDict) -> list[ConfigDict]:
-    """The configs of the losses of a segmentor's head."""
+    """Returns the configs of the losses of a segmentor's head."""
     given = head.get('loss_decode') or []
     return [given] if isinstance(given, Mapping) else list(given)
 

@@ -10,12 +10,12 @@ Colour = tuple[int, int, int]  # RGB, 0 to 255
 def check_palettes(findings: Findings, listed: str, colours: Mapping[str, Mapping[int, Colour]]) -> None:
     """Looks for label maps in which one colour has several numbers, or one number several colours.
 
-    A program that makes a palette for each file numbers the colours of each anew, so that a number is one class in one
-    file and another class in the next. Maps whose greys rise with their numbers are fine: each may be stretched.
+    A program that makes a new palette for each file renumbers the colours, so that a number is one class in one file
+    and another class in the next. Maps whose greys rise with their numbers are fine: their greys may only be stretched.
 
     Args:
-        findings: Where such maps go.
-        listed: What has the maps.
+        findings: Gets what was found.
+        listed: The folder of the maps, as messages name it.
         colours: The colour of each number that occurs in a map, by the map's path.
     """
     if all(_is_ramp(of_map) for of_map in colours.values()):
@@ -27,14 +27,14 @@ def check_palettes(findings: Findings, listed: str, colours: Mapping[str, Mappin
     for path, of_map in colours.items():
         for number, colour in of_map.items():
             first, where = number_of.get(colour, (number, path))
-            # Two numbers of one map may share a colour, such as black for all that has none
+            # Two numbers of one map may share a colour, such as black for all without a colour
             if first != number and of_map.get(first) != colour and where != path:
                 renumbered.setdefault(path, f'{colour} is {first} in {where} and {number} in {path}')
             number_of.setdefault(colour, (number, path))
             other, where = colour_of.setdefault(number, (colour, path))
             if other != colour:
                 recoloured.setdefault(path, f'{number} is {other} in {where} and {colour} in {path}')
-    # A colour may be shared by classes; that each number has one colour everywhere tells
+    # Classes may share a colour. Numbers were changed only if a number has several colours too
     moved = {path: example for path, example in renumbered.items() if path in recoloured}
     if moved:
         finding = findings.add(

@@ -1,4 +1,4 @@
-"""Looks for images whose pixels are changed, or lost, when OpenCV makes three channels of 8 bits of them."""
+"""Looks for images whose pixels are changed, or lost, when OpenCV converts them to three channels of 8 bits."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ from mmconvnext.datasets.findings import Findings, Severity
 from mmconvnext.datasets.image_damage import UNREADABLE, any_size
 
 DECODED = 5  # images of 16 bits, and as many with transparency, whose pixels are looked at
-BRIGHT = 1 << 15  # values of 16 bits from which on the upper half of 8 bits is used
+BRIGHT = 1 << 15  # 16-bit values from here on fill the upper half of the 8-bit range
 TRANSPARENT = 0.01  # share of an image's pixels
-WITH_PAGES = ('TIFF', 'GIF', 'WEBP', 'PNG')  # a JPEG of a telephone may have a preview behind it
+WITH_PAGES = ('TIFF', 'GIF', 'WEBP', 'PNG')  # not JPEG: that of a phone may have a preview behind it
 
 
 @dataclass
 class _Seen:
-    """What was found, as examples."""
+    """Examples of what was found, and how many images were decoded."""
 
     deep: list[str] = field(default_factory=list)  # 32 bits and more
     dark: list[str] = field(default_factory=list)
@@ -30,7 +30,7 @@ class _Seen:
 
 
 def loads_8_bits(pipeline: Any) -> bool:
-    """Whether the ``LoadImageFromFile`` of a pipeline makes 8 bits a channel of images, as OpenCV does it."""
+    """Returns whether a pipeline's ``LoadImageFromFile`` converts images to 8 bits per channel, as OpenCV does."""
     for transform in walk(pipeline):
         if 'LoadImageFromFile' in str(transform.get('type')):
             backend = transform.get('imdecode_backend', 'cv2')
@@ -39,12 +39,12 @@ def loads_8_bits(pipeline: Any) -> bool:
 
 
 def check_pixel_formats(findings: Findings, listed: str, paths: Iterable[str]) -> None:
-    """Checks how many bits, pages and channels images have; only of the first few with 16 bits or alpha the pixels.
+    """Checks how many bits, pages and channels images have, and the pixels of the first few with 16 bits or alpha.
 
     Args:
-        findings: Where images go that are not as they are loaded.
-        listed: What lists the images.
-        paths: Of the images. Those that cannot be read are passed over, as that is found elsewhere.
+        findings: Gets the images that loading changes.
+        listed: The folder or list with the images, as messages name it.
+        paths: The images. Those that cannot be read are passed over, since another check reports them.
     """
     seen = _Seen()
     total = 0
@@ -59,27 +59,27 @@ def check_pixel_formats(findings: Findings, listed: str, paths: Iterable[str]) -
         'images-32-bits': (
             Severity.REFUSES,
             seen.deep,
-            'images that were opened have 32 bits or more a channel, which OpenCV cannot read as a picture',
+            'images that were opened have 32 bits or more per channel, which OpenCV cannot read as a picture',
             'Save them with 8 bits, scaled so that what matters lies between 0 and 255.',
         ),
         'images-16-bits': (
             Severity.CHANGES,
             seen.dark,
-            'images that were opened have 16 bits a channel and use the lower of them; the loader keeps the upper 8, '
-            'and nearly black pictures arrive in the network',
+            'images that were opened have 16 bits per channel but use only the lower ones; the loader keeps the upper '
+            '8, so that the network sees nearly black pictures',
             'Save them with 8 bits, scaled by the same factor in all images: (image / largest * 255).astype(np.uint8).',
         ),
         'images-pages': (
             Severity.CHANGES,
             seen.pages,
-            'images that were opened have several pages or frames, of which the first alone is used',
-            'Save each page as an image of its own, if they are meant.',
+            'images that were opened have several pages or frames, of which only the first is used',
+            'Save each page as an image of its own if all are to be used.',
         ),
         'images-transparent': (
             Severity.CHANGES,
             seen.transparent,
             'images that were opened have transparent pixels; the loader drops the transparency, so that the network '
-            'sees the colours which the file has there, whatever they are',
+            'sees whatever colours the file has there',
             'Lay them on a background of your choice: Image.alpha_composite(background, image).convert("RGB").',
         ),
     }
@@ -109,19 +109,19 @@ def _look(seen: _Seen, path: str, image: Image.Image) -> None:
 
 
 def _bits(path: str, image: Image.Image) -> int:
-    """Bits a channel."""
+    """Returns the number of bits per channel."""
     if image.format == 'TIFF':
         return max(getattr(image, 'tag_v2', {}).get(258, (1,)))  # BitsPerSample
     if image.format == 'PNG':
         with open(path, 'rb') as file:
-            return file.read(25)[24]  # in its first chunk
+            return file.read(25)[24]  # the bit depth, in the first chunk
     if image.mode.startswith('I;16') or (image.format, image.mode) == ('PPM', 'I'):
         return 16
     return 32 if image.mode in ('I', 'F') else 8
 
 
 def _largest(path: str) -> int:
-    """What all but a thousandth of the values of an image do not exceed; there may be single bright pixels."""
+    """Returns the value that only a thousandth of an image's values exceed: single pixels may be bright."""
     import cv2  # only where it is needed: importing the package loads no OpenCV
 
     image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -139,4 +139,4 @@ def _has_second_page(image: Image.Image) -> bool:
         image.seek(1)
     except EOFError:
         return False
-    return image.size == size and not getattr(image, 'tag_v2', {}).get(254, 0)  # NewSubfileType: no page of its own
+    return image.size == size and not getattr(image, 'tag_v2', {}).get(254, 0)  # NewSubfileType, 0 for a full page

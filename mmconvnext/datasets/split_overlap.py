@@ -1,4 +1,4 @@
-"""Looks for images that are both trained on and evaluated, by which a result looks better than it is."""
+"""Looks for images that are both trained on and evaluated, which makes a result look better than it is."""
 
 import filecmp
 import os
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from mmconvnext.datasets.findings import Findings, Severity
 
 SAMPLE = 50  # evaluated images of a dataset whose content is compared, spread over it
-SAME_SIZE = 20  # trained images of the same number of bytes with which each is compared; of BMP all have the same
+SAME_SIZE = 20  # training images with the same number of bytes that each is compared with; BMP files all have the same
 
 
 def check_overlap(findings: Findings, images: Mapping[str, Sequence[str]]) -> None:
@@ -16,7 +16,7 @@ def check_overlap(findings: Findings, images: Mapping[str, Sequence[str]]) -> No
     Datasets of one loader may share images, and so may validation and test.
 
     Args:
-        findings: Where images go that are in both.
+        findings: Gets the images that are in both.
         images: Paths of the images of each dataset, by the dataset's name in the config, such as
             ``train_dataloader.dataset``. Those that are absent are passed over.
     """
@@ -33,9 +33,9 @@ def check_overlap(findings: Findings, images: Mapping[str, Sequence[str]]) -> No
                 'images-trained-and-evaluated',
                 Severity.CHANGES,
                 name,
-                'images are those of the training too, so that its evaluation does not tell how well unseen images are '
-                'done',
-                'Give it images that the training does not see, unless this is a trial.',
+                'images are also training images, so that its evaluation does not tell how well the model does on '
+                'unseen images',
+                'Give it images that the training does not see, unless you are only trying things out.',
                 count=len(same),
                 total=len(evaluated),
             )
@@ -50,16 +50,16 @@ def check_overlap(findings: Findings, images: Mapping[str, Sequence[str]]) -> No
                     'images-trained-and-evaluated-as-copies',
                     Severity.CHANGES,
                     name,
-                    'images that were compared are copies of images of the training, so that its evaluation does not '
-                    'tell how well unseen images are done',
-                    'Take the copies out of one of the two.',
+                    'images that were compared are copies of training images, so that its evaluation does not tell '
+                    'how well the model does on unseen images',
+                    'Remove the copies from one of the two.',
                     example=f'{path} and {twin}',
                     total=len(chosen),
                 )
 
 
 class _RealFolders:
-    """Paths without links and dots in their folders, each of which is resolved once."""
+    """Resolves links and dots in the folders of paths, each folder once."""
 
     def __init__(self) -> None:
         self._folders: dict[str, str] = {}
@@ -72,7 +72,7 @@ class _RealFolders:
 
 
 def _by_size(paths: Iterable[str]) -> dict[int, list[str]]:
-    """The files by their number of bytes."""
+    """Returns the files by their number of bytes."""
     sizes: dict[int, list[str]] = {}
     for path in paths:
         if size := _size(path):
@@ -81,7 +81,7 @@ def _by_size(paths: Iterable[str]) -> dict[int, list[str]]:
 
 
 def _twin(path: str, by_size: Mapping[int, Sequence[str]]) -> str | None:
-    """A file of the same content; first those of the same name are compared."""
+    """Returns a file with the same content. Files with the same name are compared first."""
     name = os.path.basename(path)
     candidates = sorted(by_size.get(_size(path), ()), key=lambda other: os.path.basename(other) != name)[:SAME_SIZE]
     return next((other for other in candidates if _same_content(path, other)), None)
@@ -90,13 +90,13 @@ def _twin(path: str, by_size: Mapping[int, Sequence[str]]) -> str | None:
 def _same_content(one: str, other: str) -> bool:
     try:
         return filecmp.cmp(one, other, shallow=False)
-    except OSError:  # which the check of the files says
+    except OSError:  # the check of the files reports it
         return False
 
 
 def _size(path: str) -> int:
-    """Bytes of a file; 0 if there is none."""
+    """Returns the number of bytes of a file; 0 if it cannot be read."""
     try:
         return os.stat(path).st_size
-    except OSError:  # which the check of the files says
+    except OSError:  # the check of the files reports it
         return 0

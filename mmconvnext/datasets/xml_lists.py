@@ -24,7 +24,7 @@ def check_xml_list(findings: Findings, dataset: BaseDataset, name: str) -> None:
         lines = Path(path).read_text(encoding='utf-8').splitlines()
     except UnicodeDecodeError:
         lines = ['\0']
-    reads = f'{type(dataset).__name__} of {name} reads a text file with the name of an image a line, without suffix'
+    reads = f'{type(dataset).__name__} of {name} reads a text file with one image name per line, without suffix'
     if lines and lines[0].lstrip()[:1] in ('{', '[', '<', '\0'):
         findings.add(
             'xml-list',

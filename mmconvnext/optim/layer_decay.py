@@ -1,7 +1,7 @@
 """Layer-wise learning-rate decay: the nearer a layer is to the image, the smaller its learning rate.
 
-Which layer a parameter is in, the backbone tells: see :class:`~mmconvnext.backbones.contract.DenseBackbone`. Appendix A
-of arXiv 2201.03545 gives the rates.
+The backbone tells the layer of each parameter: see :class:`~mmconvnext.backbones.contract.DenseBackbone`. Appendix A of
+arXiv 2201.03545 gives the rates.
 """
 
 import math
@@ -27,16 +27,16 @@ WRAPPER_SEGMENTS = frozenset({'_orig_mod', '_fsdp_wrapped_module', '_checkpoint_
 class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """Scales each layer's learning rate by ``decay_rate ** (N + 1 - layer)`` for every backbone in a model.
 
-    Everything outside the backbones keeps the base learning rate. One-dimensional parameters, biases, GRN's two
-    vectors, and what a backbone names itself get no weight decay. Each backbone tells its number of layers N; for
-    ConvNeXt it follows from the depths. Backbones of this package are found wherever they are in the model.
+    Everything outside the backbones keeps the base learning rate. There is no weight decay for one-dimensional
+    parameters, biases, GRN's two vectors, and the parameters that a backbone names. Each backbone tells its number of
+    layers N; for ConvNeXt it follows from the depths. Backbones of this package are found anywhere in the model.
 
     Args:
         optim_wrapper_cfg: MMEngine's optimizer wrapper config; its optimizer needs ``lr``.
         paramwise_cfg: ``decay_rate`` (needed, more than 0, at most 1); ``decay_type`` (``layer_wise``, the default,
-            or ``stage_wise``); ``num_layers`` (only checked against the model); ``custom_keys`` (MMEngine's: a part
-            of a parameter name -> ``dict(lr_mult=..., decay_mult=...)``, on top of the decay; the longest match
-            wins).
+            or ``stage_wise``); ``num_layers`` (only checked against the model); ``custom_keys`` (as in MMEngine: maps a
+            part of a parameter's name to ``dict(lr_mult=..., decay_mult=...)``, which multiply the decayed values; the
+            longest match counts).
 
     Raises:
         UserError: If an option is unknown or out of range, if the model holds no backbone of this package, if
@@ -112,8 +112,8 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
         if unused_keys:
             raise UserError(
-                f'paramwise_cfg.custom_keys: {", ".join(sorted(unused_keys))} is part of no trainable parameter name, '
-                'or always hidden behind a longer key.'
+                f'paramwise_cfg.custom_keys: {", ".join(sorted(unused_keys))} matches no trainable parameter, '
+                'or only parameters that a longer key matches too.'
             )
         self._report(rows)
         params.extend(
@@ -122,7 +122,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         )
 
     def _layers(self, model: nn.Module) -> Iterator[tuple[str, tuple[int, int]]]:
-        """Yields each parameter's name with its layer and with how many layers lie between it and the head."""
+        """Yields each parameter's name, its layer, and how many times its learning rate is decayed."""
         backbones = _backbones(model)
         if not backbones:
             raise UserError(
@@ -166,7 +166,7 @@ def _backbones(model: nn.Module) -> dict[str, DenseBackbone]:
 
 
 def _locate(name: str, backbones: Mapping[str, DenseBackbone]) -> tuple[str | None, str]:
-    """Returns in which backbone a parameter is, or None, and its name there, without what wrappers insert."""
+    """Returns the backbone that has a parameter, or None, and the parameter's name in it, without wrappers' parts."""
     owner = next((b for b in backbones if name.startswith(f'{b}.' if b else '')), None)
     if owner is None:
         return None, name
@@ -175,7 +175,7 @@ def _locate(name: str, backbones: Mapping[str, DenseBackbone]) -> tuple[str | No
 
 
 def _undecayed(model: nn.Module) -> Iterator[str]:
-    """Yields the names of the parameters without weight decay."""
+    """Yields the names of the parameters that get no weight decay."""
     backbones = _backbones(model)
     named = {owner: backbone.no_weight_decay() for owner, backbone in backbones.items()}
     for name, param in model.named_parameters():
@@ -185,7 +185,7 @@ def _undecayed(model: nn.Module) -> Iterator[str]:
             yield name
 
 
-# The authors' configs and MMDetection's spell it so: type='mmconvnext.LearningRateDecayOptimizerConstructor'
+# Configs of the authors and of MMDetection use this name: type='mmconvnext.LearningRateDecayOptimizerConstructor'
 _SCOPE = Registry(
     'optimizer wrapper constructor',
     parent=OPTIM_WRAPPER_CONSTRUCTORS,

@@ -19,10 +19,10 @@ from mmconvnext.pretraining.visible_cells import CELL, VisibleCells
 class FCMAE(BaseModel):
     """Learns a backbone by reconstructing masked cells of an image from the visible ones.
 
-    The encoder sees visible cells only. At the masked ones a learned token takes the place of its output. A decoder of
-    ordinary blocks then predicts the pixels of each cell, and the loss is on masked cells alone.
+    The encoder sees only the visible cells. At masked cells, a learned token takes the place of the encoder's output. A
+    decoder of ordinary blocks then predicts the pixels of each cell. The loss counts only masked cells.
 
-    Parameter names are those of the authors' pre-training code, in its dense layout.
+    Parameters have the names of the authors' pre-training code, in its dense layout.
 
     Args:
         backbone: Config of the :class:`~mmconvnext.backbones.convnext.ConvNeXt` to be trained, without ``out_indices``.
@@ -31,7 +31,7 @@ class FCMAE(BaseModel):
         decoder_depth: Blocks of the decoder.
         norm_pix_loss: Whether each cell's pixels are normalized by their own mean and standard deviation before they
             are compared, as for the released weights.
-        data_preprocessor: Config of what normalizes the images.
+        data_preprocessor: Config of the data preprocessor, which normalizes the images.
         init_cfg: MMEngine's initialization.
 
     Raises:
@@ -79,13 +79,14 @@ class FCMAE(BaseModel):
         Args:
             inputs: The images, normalized by the data preprocessor.
             data_samples: Not used: there are no labels.
-            mode: ``loss`` trains; ``predict`` masks the same cells in every call; ``tensor`` is as ``predict``.
+            mode: ``loss`` for training; ``predict`` masks the same cells in every call; ``tensor`` is the same as
+                ``predict``.
 
         Returns:
-            In mode ``loss`` a dictionary with ``loss``. Else the data samples, or new ones, each with ``loss``,
-            ``mask`` (1, rows, columns), 1 where a cell was masked, and ``original`` and ``reconstruction``,
-            (in_channels, H, W), in the units and the order of channels of the data preprocessor's mean. Visible cells
-            of a reconstruction are the image's own, since no loss trained what is predicted there.
+            In mode ``loss`` a dictionary with ``loss``. Otherwise the data samples, or new ones. Each gets ``loss``,
+            ``mask`` (1, rows, columns), which is 1 where a cell was masked, and ``original`` and ``reconstruction``
+            (in_channels, H, W), in the units and the order of channels of the data preprocessor's mean. A
+            reconstruction shows the original pixels of visible cells, since no loss trains the prediction there.
 
         Raises:
             UserError: If H or W is not a multiple of 32, or there are too few cells to mask some of them.
@@ -149,7 +150,7 @@ class FCMAE(BaseModel):
 
     def _init_decoder(self) -> None:
         # The authors' code draws the weights of convolutions twice, the second time with standard deviation 1, which
-        # was found to give NaN in fine-tuning (ConvNeXt-V2 issue 64). All are drawn with 0.02 here, as in V1
+        # led to NaN in fine-tuning (ConvNeXt-V2 issue 64). Here all weights are drawn with 0.02, as in V1
         for layer in (self.proj, self.pred, *self.decoder.modules()):
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
@@ -160,7 +161,7 @@ class FCMAE(BaseModel):
 def pixels_of_cells(images: Tensor) -> Tensor:
     """Returns the pixels of each cell in float32, (B, cells, 32 * 32 * C), from images (B, C, H, W).
 
-    Cells are in row-major order. In a cell the row of a pixel varies slowest and the channel fastest.
+    Cells are in row-major order. Within a cell, the row of a pixel varies slowest and the channel fastest.
     """
     x = images.float().unflatten(2, (-1, CELL)).unflatten(4, (-1, CELL))  # (B, C, rows, 32, columns, 32)
     return x.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
@@ -173,5 +174,5 @@ def images_of_cells(pixels: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def _deviation(pixels: Tensor) -> Tensor:
-    # Standard deviation of each cell by n - 1, as the authors' code has it
+    # The standard deviation of each cell divides by n - 1, as in the authors' code
     return (pixels.var(-1, keepdim=True) + 1e-6).sqrt()

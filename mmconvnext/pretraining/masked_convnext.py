@@ -1,4 +1,4 @@
-"""A ConvNeXt that computes the visible cells of an image only."""
+"""A ConvNeXt that computes only the visible cells of an image."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ class MaskedConvNeXt(ConvNeXt):
 
     The authors compute this with sparse convolutions. No sparse library is needed: cells are aligned to the strides of
     all stages, so the stem and the downsampling layers never mix two cells, and LayerNorm and the linear layers work
-    on single pixels. All of them run on the visible cells alone. Two layers look further. The depthwise convolution
-    runs on a map that is 0 at masked cells, as in a submanifold sparse convolution, and GRN's norm is over the visible
-    pixels of each image. (The authors' PyTorch code takes it over all images of a GPU, their JAX code as here.)
+    on single pixels. All of them run only on the visible cells. Two layers mix cells. The depthwise convolution runs on
+    a map that is 0 at masked cells, as in a submanifold sparse convolution. GRN's norm is over the visible pixels of
+    each image, as in the authors' JAX code. (Their PyTorch code takes it over all images of a GPU.)
 
     Args:
-        arguments: Those of :class:`~mmconvnext.backbones.convnext.ConvNeXt`, without ``out_indices``: the only output
-            is the last stage, without a norm.
+        arguments: The arguments of :class:`~mmconvnext.backbones.convnext.ConvNeXt`, without ``out_indices``: the only
+            output is the last stage, without a norm.
     """
 
     def __init__(self, **arguments: Any) -> None:
@@ -33,10 +33,10 @@ class MaskedConvNeXt(ConvNeXt):
 
         Args:
             images: (B, in_channels, 32 * rows, 32 * columns).
-            visible: Which cells are seen.
+            visible: The visible cells.
 
         Returns:
-            (B, C, rows, columns), 0 at masked cells.
+            (B, C, rows, columns), which is 0 at masked cells.
         """
         x = visible.take(images)  # (B, K, 32, 32, in_channels)
         for downsample, stage in zip(self.downsample_layers, self.stages):

@@ -1,4 +1,4 @@
-"""The loss on images that were not trained on, and pictures of reconstructions."""
+"""Computes the loss on images that were not trained on, and draws reconstructions."""
 
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ GREY = 127  # of masked cells
 
 @METRICS.register_module()
 class ReconstructionLoss(BaseMetric):
-    """FCMAE's loss over a set of images; each is masked in the same way at every evaluation.
+    """FCMAE's loss over a set of images. Every evaluation masks the same cells.
 
-    With ``norm_pix_loss`` a loss of 1 is what predicting the mean of each cell would give.
+    With ``norm_pix_loss``, predicting the mean of each cell would give a loss of 1.
     """
 
     def process(self, data_batch: Any, data_samples: list[dict]) -> None:
@@ -42,11 +42,11 @@ class ReconstructionVisualizer(Visualizer):
         """Saves a picture.
 
         Args:
-            name: Of the image.
-            image: Not used: the sample has the part of the image that was masked.
-            data_sample: What :class:`~mmconvnext.pretraining.fcmae.FCMAE` predicts.
+            name: The name of the image; not used.
+            image: Not used: the sample has the part of the image that the model saw.
+            data_sample: A prediction of :class:`~mmconvnext.pretraining.fcmae.FCMAE`.
             args: Not used, nor are ``kwargs``; visualizers of detectors have more options.
-            out_file: Where to; None shows nothing.
+            out_file: The file to write; None writes nothing.
         """
         if out_file is None:
             return

@@ -10,9 +10,9 @@ from mmengine.runner import Runner
 
 @HOOKS.register_module()
 class SkippedImagesHook(Hook):
-    """Logs each image that :class:`~mmconvnext.pretraining.unlabelled_images.UnlabelledImages` passed over, once.
+    """Logs, once, each image that :class:`~mmconvnext.pretraining.unlabelled_images.UnlabelledImages` passed over.
 
-    Each process logs those of its own data at once; after the training the first one says how many there were in all.
+    Each process immediately logs the images of its own data. After the training the first one logs the total.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The authors' augmentation for pre-training, and what packs images without labels."""
+"""The authors' augmentation for pre-training, and a transform that packs images without labels."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import RandomResizedCrop, functional
 
 
 class _Crop(BaseTransform):
-    """Replaces a sample's ``img``, (H, W, C) uint8, by a part of it in another size, by bicubic interpolation.
+    """Cuts a part out of a sample's ``img``, (H, W, C) uint8, and resizes it by bicubic interpolation.
 
     Args:
         size: (height, width) of the result in pixels, or one number for both.
@@ -22,11 +22,11 @@ class _Crop(BaseTransform):
         self.size = (size, size) if isinstance(size, int) else tuple(size)
 
     def box(self, image: Tensor) -> tuple[int, int, int, int]:
-        """Chooses top, left, height and width of the part of an image (C, H, W)."""
+        """Chooses top, left, height and width of the part to cut out of an image (C, H, W)."""
         raise NotImplementedError
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Crops and resizes."""
+        """Crops and resizes the image of a sample."""
         image = torch.from_numpy(np.ascontiguousarray(results['img'])).permute(2, 0, 1)
         resized = functional.resized_crop(
             image, *self.box(image), list(self.size), functional.InterpolationMode.BICUBIC, antialias=True
@@ -36,7 +36,7 @@ class _Crop(BaseTransform):
 
 @TRANSFORMS.register_module()
 class RandomCropAndResize(_Crop):
-    """A random part of the image, of random size and proportions: torchvision's RandomResizedCrop.
+    """Cuts out a part of random place, size and proportions: torchvision's RandomResizedCrop.
 
     Args:
         size: (height, width) of the result in pixels, or one number for both.
@@ -54,17 +54,17 @@ class RandomCropAndResize(_Crop):
         self._crop = RandomResizedCrop(self.size, scale, ratio)
 
     def box(self, image: Tensor) -> tuple[int, int, int, int]:
-        """Draws the part."""
+        """Draws the part at random."""
         drawn = self._crop.make_params([image])
         return drawn['top'], drawn['left'], drawn['height'], drawn['width']
 
 
 @TRANSFORMS.register_module()
 class CenterCropAndResize(_Crop):
-    """The largest part in the middle of the image that has the proportions of the result."""
+    """Cuts out the largest part in the middle of the image that has the proportions of the result."""
 
     def box(self, image: Tensor) -> tuple[int, int, int, int]:
-        """Returns the part."""
+        """Returns the part in the middle."""
         height, width = image.shape[1:]
         scale = min(height / self.size[0], width / self.size[1])
         inner_height, inner_width = round(scale * self.size[0]), round(scale * self.size[1])

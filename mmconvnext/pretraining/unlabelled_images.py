@@ -1,4 +1,4 @@
-"""Images without labels, from a folder tree or a list."""
+"""A dataset of images without labels, from a folder tree or a list."""
 
 import codecs
 import os
@@ -17,15 +17,15 @@ from mmconvnext.runner.loading import FileError
 class UnlabelledImages(BaseDataset):
     """All images below a folder, or those of a list.
 
-    An image that cannot be read does not end a training of days: the next one takes its place. ``skipped`` of the
-    sample says what was passed over and why, and
+    An image that cannot be read does not end a training of days: the next one takes its place. The sample's
+    ``skipped`` says which images were passed over and why, and
     :class:`~mmconvnext.pretraining.skipped_images.SkippedImagesHook` logs it.
 
     Args:
-        ann_file: A text file with the path of an image in each line, below ``data_prefix['img_path']``; empty takes all
-            images below that folder.
+        ann_file: A text file with one image path per line, relative to ``data_prefix['img_path']``. If it is empty, all
+            images below that folder are used.
         data_prefix: ``img_path``, the folder of the images.
-        kwargs: Those of MMEngine's ``BaseDataset``, such as ``data_root`` and ``pipeline``.
+        kwargs: Arguments of MMEngine's ``BaseDataset``, such as ``data_root`` and ``pipeline``.
 
     Raises:
         DataError: If there are no images, or the list is not text.
@@ -35,7 +35,7 @@ class UnlabelledImages(BaseDataset):
         super().__init__(ann_file=ann_file, data_prefix=data_prefix or dict(img_path=''), **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """Returns the path of each image, sorted by name or in the order of the list."""
+        """Returns the path of each image, in the order of the list or, without one, sorted."""
         folder = self.data_prefix['img_path']
         if self.ann_file:
             lines = _read_lines(Path(self.ann_file))
@@ -55,7 +55,7 @@ class UnlabelledImages(BaseDataset):
         return [dict(img_path=path) for path in paths]
 
     def prepare_data(self, idx: int) -> Any:
-        """Loads the image of an index or, where it cannot be read, the next one that can.
+        """Loads the image at an index or, if it cannot be read, the next one that can.
 
         Raises:
             DataError: If no image can be read.
@@ -86,6 +86,6 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def _as_found(path: str) -> str:
-    """A path of a list, with slashes for the backslashes of Windows where only that is there."""
+    """Returns a path of a list, with slashes in place of Windows' backslashes if only that file exists."""
     slashes = path.replace('\\', '/')
     return slashes if slashes != path and not os.path.exists(path) and os.path.exists(slashes) else path

@@ -1,7 +1,7 @@
-"""Which cells of an image an encoder sees: drawn at random, taken out of maps, and put back into them.
+"""Draws the cells of an image that an encoder sees, takes them out of maps, and puts them back.
 
-A cell is a square of 32x32 pixels, which is one pixel of the last stage's map. In the maps of the stages, at strides 4,
-8, 16 and 32, it is a square of side s = 8, 4, 2 or 1.
+A cell is a square of 32x32 pixels of the image, which is one pixel of the last stage's map. In the maps of the stages,
+at strides 4, 8, 16 and 32, its side s is 8, 4, 2 or 1 pixels.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ CELL = 32  # pixels; the stride of ConvNeXt's last stage
 
 
 class VisibleCells(NamedTuple):
-    """The visible cells of a batch of images, equally many in each.
+    """The visible cells of a batch of images. Each image has K of them.
 
     Args:
         cells: (B, K) int64, the numbers of the visible cells in row-major order, ascending.
@@ -29,7 +29,7 @@ class VisibleCells(NamedTuple):
     def draw(
         cls, batch: int, rows: int, columns: int, mask_ratio: float, generator: torch.Generator | None = None
     ) -> 'VisibleCells':
-        """Draws the cells of each image by itself (arXiv 2301.00808, section 3).
+        """Draws the cells of each image independently (arXiv 2301.00808, section 3).
 
         Of L cells, ``int(L * (1 - mask_ratio))`` are visible, as in the authors' code: 19 of 49 at ratio 0.6.
 
@@ -38,7 +38,7 @@ class VisibleCells(NamedTuple):
             rows: Rows of cells in an image.
             columns: Columns of cells in an image.
             mask_ratio: Share of the cells that is masked, between 0 and 1.
-            generator: Of the random numbers, on the CPU; None takes PyTorch's own.
+            generator: The random number generator, on the CPU; None uses PyTorch's default one.
 
         Raises:
             ValueError: If no cell would be visible, or none masked.

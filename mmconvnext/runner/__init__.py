@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 from mmconvnext.compat import opencv
 
 opencv.check()
-# These print on import that OneDL and faster_coco_eval are missing, which nothing here uses
+# On import these packages print that OneDL and faster_coco_eval are missing. Nothing here uses either
 with redirect_stdout(io.StringIO()), warnings.catch_warnings():
     warnings.filterwarnings('ignore', 'faster_coco_eval is not installed')
     import mmdet.datasets

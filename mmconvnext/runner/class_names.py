@@ -14,7 +14,7 @@ SHOWN = 3  # classes that a message names
 
 @dataclass(frozen=True)
 class Difference:
-    """What tells two lists of class names apart. Case and spaces do not.
+    """The differences between two lists of class names. Case and spaces do not count.
 
     Args:
         moved: Names that are in both lists under different numbers, with the number in the first and in the second.
@@ -34,7 +34,7 @@ class Difference:
 
 
 def compare(there: Sequence[str], here: Sequence[str]) -> Difference:
-    """Compares two lists of class names, whose numbers are their places."""
+    """Compares two lists of class names. The number of a class is its place in the list."""
     one, two = ([' '.join(name.split()).casefold() for name in names] for names in (there, here))
     # A name that stands twice in a list has no number of its own
     shared = [name for name in one if one.count(name) == two.count(name) == 1]
@@ -45,10 +45,10 @@ def compare(there: Sequence[str], here: Sequence[str]) -> Difference:
 
 
 def classes_of_checkpoint(meta: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Returns the class names that a checkpoint was trained with; None if it does not tell.
+    """Returns the class names that a checkpoint was trained with; None if it does not name them.
 
     Args:
-        meta: The entry of that name in the checkpoint's file.
+        meta: The entry ``meta`` of the checkpoint's file.
     """
     of_dataset = meta.get('dataset_meta')
     # MMDetection 3 writes the second form, version 2 the third
@@ -69,7 +69,7 @@ def compare_datasets(datasets: Mapping[str, Any]) -> Findings:
     """Compares the classes of the datasets that one model learns from and is evaluated on.
 
     Args:
-        datasets: By the name of each in the config, such as ``train_dataloader.dataset``; with their wrappers.
+        datasets: The datasets, with their wrappers, by their names in the config, such as ``train_dataloader.dataset``.
     """
     findings = Findings()
     known = [
@@ -87,7 +87,7 @@ def compare_datasets(datasets: Mapping[str, Any]) -> Findings:
                 Severity.REFUSES,
                 name,
                 f'has its classes in another order than {first_name}: {difference}. The model has one order for both, '
-                'so it would be told that right answers are wrong',
+                'so correct predictions would count as wrong',
                 f'Give both the same metainfo, with {order_of(first)}.',
                 count=0,
             )
@@ -105,7 +105,7 @@ def compare_datasets(datasets: Mapping[str, Any]) -> Findings:
 
 
 def order_of(classes: Sequence[str]) -> str:
-    """Class names as a config has them, or the first of many."""
+    """Writes class names as a config does; of more than ten, only the first ones."""
     return f'classes={tuple(classes)!r}' if len(classes) <= 10 else f'the order {first_few(classes, 10)}'
 
 

@@ -6,20 +6,20 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
-# How log messages start that have a hundred lines or more, or that are for the developers of OpenMMLab's packages. Only
-# the log file gets them
+# The beginnings of log messages that have a hundred lines or more, or that are meant for the developers of OpenMMLab's
+# packages. Only the log file gets these messages
 LISTINGS = (
     *('\n----', 'Config:\n', 'Hooks will be executed', 'Name of parameter', 'paramwise_options -- '),
     *('"FileClient" will be deprecated', '"HardDiskBackend" is the alias', 'Distributed training is not used'),
     'The prefix is not set in metric class',
 )
-# How log messages start that repeat the metrics of the table at the end, or list the learning rate of each layer. Only
-# the log file of a training gets them
+# The beginnings of log messages that repeat the metrics of the final table, or that list the learning rate of each
+# layer. In a training, only the log file gets them
 DETAILS = (
     *('Evaluating ', 'bbox_mAP_copypaste', 'segm_mAP_copypaste', 'figures of pycocotools'),
     *('layer_wise learning-rate decay', 'stage_wise learning-rate decay'),
 )
-# How the lines start that pycocotools prints: its results, and what it is doing
+# The beginnings of the lines that pycocotools prints: first those of its results, then those about what it is doing
 FIGURES = ('Evaluate annotation type', ' Average Precision', ' Average Recall')
 PROGRESS = (
     *('loading annotations', 'Done (t=', 'Loading and preparing', 'DONE (t=', 'creating index', 'index created'),
@@ -34,7 +34,7 @@ FOREIGN_WARNINGS = (
     ('For binary segmentation, we suggest using', r'mmseg\.'),
     (r'.* instance named of .* has been created, the method `get_instance`', r'mmengine\.'),
     ('The draw is False', r'mmseg\.'),
-    ('Mean of empty slice', r'mmseg\.'),  # where nothing can be evaluated, which the rehearsal says
+    ('Mean of empty slice', r'mmseg\.'),  # nothing can be evaluated; the rehearsal reports it
     (r'``build_\w+`` would be deprecated soon', r'mmseg\.'),
     ('`reduce_zero_label` will be deprecated', r'mmseg\.'),
     ('The shape of value will convert', r'mmengine\.structures'),
@@ -63,7 +63,7 @@ def hide_pycocotools() -> Iterator[list[str]]:
     """Keeps what pycocotools prints out of the terminal. What others print, such as a user's own dataset, is shown.
 
     Yields:
-        A list that has the lines with pycocotools' results when the context has ended.
+        A list. When the context ends, it holds the lines with pycocotools' results.
     """
     lines, figures = io.StringIO(), list[str]()
     try:

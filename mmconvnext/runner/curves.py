@@ -11,21 +11,22 @@ from mmconvnext.whole_files import written_whole
 
 
 def read_scalars(runner: Runner) -> tuple[list[dict], list[dict]]:
-    """Training and validation records that MMEngine has logged, each with its ``step``.
+    """Returns the training and the validation records that MMEngine has logged, each with its ``step``.
 
-    Of a training that was resumed, those of the earlier runs beside its checkpoint too, up to where the next began.
+    A resumed training also has the records of the earlier runs in the folder of its checkpoint. Each run counts up to
+    the step where the next one began.
     """
     train: list[dict] = []
     val: list[dict] = []
     runs = {Path(runner.log_dir).resolve()}
     if runner.cfg.get('resume') and runner.cfg.get('load_from'):
         runs |= {path.resolve() for path in Path(runner.cfg['load_from']).parent.glob('*/')}
-    for run in sorted(runs, key=lambda path: path.name):  # the time at which each began
+    for run in sorted(runs, key=lambda path: path.name):  # a run is named after the time when it began
         path = run / 'vis_data' / 'scalars.json'
         if not path.is_file():
             continue
         text = path.read_text()
-        whole_lines = text[: text.rfind('\n') + 1]  # a run that was killed may leave part of one
+        whole_lines = text[: text.rfind('\n') + 1]  # a killed run may leave an incomplete line
         records = [json.loads(line) for line in whole_lines.splitlines()]
         train = _continued(train, [r for r in records if 'loss' in r])
         val = _continued(val, [r for r in records if 'loss' not in r])
@@ -51,7 +52,7 @@ def draw_curves(train: list[dict], val: list[dict], path: Path) -> None:
         'aAcc': 'aAcc',
     }
     found = {key for record in val for key, value in record.items() if isinstance(value, int | float)}
-    if not found & wanted.keys():  # of another evaluator
+    if not found & wanted.keys():  # another evaluator's metrics
         wanted = {key: key.rpartition('/')[2] for key in sorted(found.difference(NO_METRICS))}
     for key, label in wanted.items():
         points = [(i + 1, r[key]) for i, r in enumerate(val) if key in r]

@@ -16,10 +16,10 @@ DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
 
 @HOOKS.register_module()
 class DeployHook(Hook):
-    """Puts :func:`~mmconvnext.deploy.deploy` of every ConvNeXt into its place, and the ConvNeXt back after the test.
+    """Replaces every ConvNeXt by its :func:`~mmconvnext.deploy.deploy` for the test, and puts it back afterwards.
 
     Args:
-        dtype: What all but the output norms compute in, ``fp32`` or ``bf16``.
+        dtype: The dtype that everything except the output norms computes in, ``fp32`` or ``bf16``.
     """
 
     priority = 'VERY_LOW'  # after hooks that exchange the parameters before a test, as EMAHook does
@@ -29,7 +29,7 @@ class DeployHook(Hook):
         self.originals: list[tuple[nn.Module, str, ConvNeXt]] = []
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """Replaces every ConvNeXt inside the model, also inside of wrappers.
+        """Replaces every ConvNeXt of the model, including those inside wrappers.
 
         Raises:
             UserError: If there is none.
@@ -43,7 +43,7 @@ class DeployHook(Hook):
                 setattr(*self.originals[-1][:2], deployed[module])
                 on_cpu = next(module.parameters()).device.type == 'cpu'
                 if on_cpu and self.dtype == torch.bfloat16 and not can_pack(self.dtype):
-                    runner.logger.warning('This CPU has no fast products in bfloat16; fp32 may take less time.')
+                    runner.logger.warning('This CPU has no fast matrix products in bfloat16, so fp32 may be faster.')
         if not self.originals:
             raise UserError(
                 f'--fuse folds the blocks of a ConvNeXt, and {type(runner.model).__name__} has none. Leave it out.'

@@ -1,4 +1,4 @@
-"""Reading images and label maps in a data pipeline, so that a file that is at fault is named in a sentence."""
+"""Reads images and label maps in a data pipeline. Its errors name the faulty file."""
 
 import copy
 import os
@@ -19,16 +19,16 @@ from mmconvnext.datasets.label_values import IGNORED, meaning
 from mmconvnext.datasets.listing import first_few, is_remote
 from mmconvnext.errors import OPENMMLAB
 
-READERS = {'LoadImageFromFile': 'img_path', 'LoadAnnotations': 'seg_map_path'}  # and what each reads of a sample
+READERS = {'LoadImageFromFile': 'img_path', 'LoadAnnotations': 'seg_map_path'}  # the key of the path that each reads
 # What mmcv's and MMSegmentation's readers raise for files that cannot be decoded
 FAILURES = (cv2.error, AssertionError, AttributeError, *UNREADABLE)
 
 
 class FileError(DataError):
-    """A file that a data pipeline cannot read, or that holds what no class is.
+    """A file that a data pipeline cannot read, or a label map with a label that is no class.
 
-    torch.utils.data makes the error of a worker process anew from the text of its traceback; what is left of that
-    text is the message.
+    When a worker process raises it, torch.utils.data builds the error again in the main process, from the text of the
+    whole traceback. The constructor takes the message out of that text.
     """
 
     def __init__(self, message: str, /, **facts: Any) -> None:
@@ -37,18 +37,18 @@ class FileError(DataError):
 
 
 class NamedReader(BaseTransform):
-    """Reads a file by another transform; if that fails, or the file is cut off, the error names the file.
+    """Reads a file with another transform. If that fails, or the file is truncated, the error names the file.
 
     Args:
         transform: Config of the transform that reads.
-        key: Which entry of a sample is the path.
+        key: The key under which a sample has the path.
 
     Attributes:
-        classes (int | None): How many classes label maps may hold; None does not check them.
-        ignored (frozenset[int]): What else they may hold when they are loaded.
+        classes (int | None): The number of classes that a label map may have; None if label maps are not checked.
+        ignored (frozenset[int]): The other labels that a loaded label map may have.
 
     Raises:
-        FileError: If the file cannot be read, or if it is a label map that holds what is no class.
+        FileError: If the file cannot be read, or if it is a label map with a label that is no class.
     """
 
     def __init__(self, transform: dict[str, Any], key: str) -> None:
@@ -58,7 +58,7 @@ class NamedReader(BaseTransform):
         self.ignored = frozenset({IGNORED})
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
-        """Reads the file of a sample; returns what the other transform does."""
+        """Reads the file of a sample and returns what the other transform returns."""
         path = results.get(self.key)
         try:
             read = self.transform_of_file(results)
@@ -75,21 +75,21 @@ class NamedReader(BaseTransform):
 
     def _check_labels(self, path: str, results: dict[str, Any], classes: int) -> None:
         labels = results['gt_seg_map']
-        if int((labels + np.uint8(1)).max()) <= classes:  # 255 becomes 0; a hundredth of the time that reading takes
+        if int((labels + np.uint8(1)).max()) <= classes:  # 255 becomes 0. It takes a hundredth of the time of reading
             return
         present, counts = np.unique(labels, return_counts=True)
-        first = int(bool(self.transform_of_file.reduce_zero_label))  # which is taken off when a map is loaded
+        first = int(bool(self.transform_of_file.reduce_zero_label))  # loading subtracts it
         unknown = {
             label + first: count
             for label, count in zip(present.tolist(), counts.tolist(), strict=True)
             if label >= classes and label not in self.ignored
         }
         if unknown:
-            numbered = len(results.get('label_map') or ()) or classes  # of a fixed list some classes may be used
+            numbered = len(results.get('label_map') or ()) or classes  # not all of a fixed list may be used
             said = first_few((f'{label} ({count} pixels)' for label, count in unknown.items()), 10)
             raise FileError(
-                f'{path} has labels that are no class: {said}. A pixel must be {meaning(first, numbered)}. Number its '
-                'labels so, or take it off the list; then go on with --resume.',
+                f'{path} has labels that are no class: {said}. A pixel must be {meaning(first, numbered)}. Renumber '
+                'its labels, or take the file off the list; then go on with --resume.',
                 path=path,
                 labels=list(unknown),
             )
@@ -106,12 +106,12 @@ class NamedReader(BaseTransform):
         return None
 
     def __repr__(self) -> str:
-        """As the transform that reads."""
+        """Shows the transform that reads."""
         return f'{type(self).__name__}({self.transform_of_file!r})'
 
 
 def name_unreadable_files(dataloader: dict[str, Any]) -> dict[str, Any]:
-    """Returns a copy of a data loader's config in whose pipelines a :class:`NamedReader` is around each reader."""
+    """Returns a copy of a data loader's config where a :class:`NamedReader` wraps each reader of the pipelines."""
     named = copy.deepcopy(dataloader)
     for node in list(walk(named)):
         for key, value in node.items():
@@ -121,12 +121,12 @@ def name_unreadable_files(dataloader: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_labels(dataset: Any, ignored: frozenset[int]) -> None:
-    """Lets the readers of a dataset's label maps refuse labels that are no class.
+    """Makes the readers of a dataset's label maps refuse labels that are no class.
 
-    Those of a pipeline with transforms of a user's own are left alone, as these may change the labels.
+    A pipeline that has a user's own transforms is left alone, since these may change the labels.
 
     Args:
-        dataset: Whose pipelines have a :class:`NamedReader` around each reader, or a wrapper of such ones.
+        dataset: A dataset, or a wrapper of datasets. A :class:`NamedReader` wraps each reader of the pipelines.
         ignored: The labels, as loaded, that the model ignores.
     """
     for wrapped in [getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', ())]:
@@ -142,8 +142,8 @@ def check_labels(dataset: Any, ignored: frozenset[int]) -> None:
 
 
 def _flat(transforms: Iterable[Any]) -> Iterator[Any]:
-    """Yields transforms and those within them, such as of test-time augmentation."""
-    for transform in filter(callable, transforms):  # Albu's are configs
+    """Yields transforms and the transforms inside them, such as those of test-time augmentation."""
+    for transform in filter(callable, transforms):  # Albu holds configs in place of transforms
         yield transform
         for name in ('transforms', 'subroutines'):
             within = getattr(transform, name, ())

@@ -11,11 +11,11 @@ NO_METRICS = ('step', 'time', 'data_time')  # MMEngine logs these with the metri
 
 
 def metrics_table(metrics: Mapping[str, Any]) -> str:
-    """Text table of an evaluator's metrics, each as its evaluator gives it.
+    """Returns a text table of an evaluator's metrics, each in the evaluator's own unit.
 
-    COCO's AP of boxes and masks has a row each, with a dash where the data has no object of that size. All others stand
-    beside each other by their names: MMSegmentation's mIoU, mDice and so on in percent, recall of proposals and
-    Pascal VOC's AP as fractions of 1.
+    COCO's AP has a row for boxes and a row for masks, with a dash where the data has no object of that size. All other
+    metrics share one row under their names. MMSegmentation's mIoU, mDice and so on are in percent; the recall of
+    proposals and Pascal VOC's AP are fractions of 1.
     """
     lines = []
     rest = {name: value for name, value in metrics.items() if isinstance(value, int | float | np.floating)}

@@ -1,4 +1,4 @@
-"""Pictures of results; of detectors and segmentors with the ground truth on the left."""
+"""Draws pictures of results. Those of detectors and segmentors have the ground truth on the left."""
 
 import copy
 from pathlib import Path
@@ -16,12 +16,12 @@ from mmengine.structures import PixelData
 from mmconvnext.runner.result_files import result_names
 from mmconvnext.whole_files import written_whole
 
-SCORE_THRESHOLD = 0.5  # of a detection that is drawn
+SCORE_THRESHOLD = 0.5  # only detections above this score are drawn
 SIDE = 400  # pixels; in smaller pictures the visualizer's labels would cover the objects
 
 
 def draw_result(visualizer: Any, data_sample: Any, path: Path) -> None:
-    """Saves one image with its ground truth on the left and the model's result on the right; a small one enlarged."""
+    """Saves an image with its ground truth on the left and its result on the right. A small image is enlarged."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = mmcv.imread(data_sample.img_path, channel_order='rgb')
     times = -(-SIDE // min(image.shape[:2]))
@@ -33,7 +33,7 @@ def draw_result(visualizer: Any, data_sample: Any, path: Path) -> None:
 
 
 def _enlarged(data_sample: Any, times: int) -> Any:
-    """A copy of a data sample whose boxes, masks and label maps fit an image that many times as large."""
+    """Returns a copy of a data sample whose boxes, masks and label maps fit an image ``times`` as large."""
     sample = copy.deepcopy(data_sample)
     for name in ('gt_instances', 'pred_instances'):
         instances = sample.get(name, {})
@@ -50,7 +50,7 @@ def _enlarged(data_sample: Any, times: int) -> Any:
 
 
 def draw_results(runner: Runner, folder: Path, count: int) -> list[Path]:
-    """Runs the model on the first ``count`` validation images and saves a picture of each; none without validation."""
+    """Runs the model on the first ``count`` validation images, if the config has any, and saves a picture of each."""
     if runner.val_loop is None:
         return []
     runner.model.eval()
@@ -68,10 +68,10 @@ def draw_results(runner: Runner, folder: Path, count: int) -> list[Path]:
 
 @HOOKS.register_module()
 class ResultPicturesHook(Hook):
-    """Saves a picture of every test image, ground truth on the left and result on the right.
+    """Saves a picture of every test image, with the ground truth on the left and the result on the right.
 
     Args:
-        folder: Where to.
+        folder: The folder of the pictures.
     """
 
     def __init__(self, folder: str) -> None:

@@ -62,7 +62,7 @@ class ProgressBarHook(Hook):
 
     def _open(self, name: str, total: int, initial: int = 0) -> None:
         if is_main_process():
-            # A terminal shows one bar below the other, by codes that move the cursor and are noise in a file
+            # tqdm puts one bar below the other by codes that move a terminal's cursor. In a file they are noise
             where = dict(mininterval=0.5) if sys.stderr.isatty() else dict(mininterval=60, position=0)
             self._bars[name] = tqdm(desc=name, total=total, initial=initial, dynamic_ncols=True, leave=False, **where)
 

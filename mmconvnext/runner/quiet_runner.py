@@ -37,10 +37,10 @@ from mmconvnext.whole_files import written_whole
 
 
 class LoggingEvaluator(Evaluator):
-    """MMEngine's evaluator, which logs what pycocotools prints: the twelve figures of COCO."""
+    """MMEngine's evaluator, which also logs what pycocotools prints: the twelve figures of COCO."""
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Returns the metrics of all results, of a dataset of this size."""
+        """Returns the metrics of all results. The dataset has ``size`` images."""
         with hide_pycocotools() as figures:
             metrics = super().evaluate(size)
         if figures:
@@ -52,12 +52,12 @@ class QuietRunner(Runner):
     """MMEngine's runner, whose long listings go to the log file only, and which loads a checkpoint whole or not at all.
 
     Attributes:
-        strict (bool): Whether a checkpoint must fill the heads too. A training that starts from another one has heads
-            of its own.
+        strict (bool): Whether a checkpoint must fill the heads too. A new training that starts from a checkpoint may
+            have other heads.
     """
 
     strict = True
-    # MMEngine's own: settings, which become the loops; None where the config has none
+    # MMEngine's attributes: first a loop's settings, later the loop itself; None if the config has no such loop
     _train_loop: BaseLoop | dict | None
     _val_loop: BaseLoop | dict | None
     _test_loop: BaseLoop | dict | None
@@ -70,7 +70,7 @@ class QuietRunner(Runner):
         return logger
 
     def register_hook(self, hook: Hook | dict[str, Any], *args: Any, **kwargs: Any) -> None:
-        """Registers a hook; in place of MMEngine's CheckpointHook one that keeps the last good checkpoint."""
+        """Registers a hook. MMEngine's CheckpointHook is replaced by one that keeps the last good checkpoint."""
         if isinstance(hook, dict) and hook.get('type') in ('CheckpointHook', CheckpointHook):
             hook = {**hook, 'type': LateRemovalCheckpointHook}
         super().register_hook(hook, *args, **kwargs)
@@ -79,34 +79,34 @@ class QuietRunner(Runner):
     def save_checkpoint(
         self, out_dir: str, filename: str, file_client_args: dict | None = None, *args: Any, **kwargs: Any
     ) -> None:
-        """Saves a checkpoint. A local one has its name when it is whole.
+        """Saves a checkpoint. A local file gets its name only when it is complete.
 
         Raises:
-            UserError: If the operating system refuses to write it. Checkpoints from before stay as they are.
+            UserError: If the operating system refuses to write it. Earlier checkpoints stay as they are.
         """
         if file_client_args or is_remote(out_dir, kwargs.get('backend_args')):
             super().save_checkpoint(out_dir, filename, file_client_args, *args, **kwargs)
             return
-        with written_whole(Path(out_dir, filename), 'Checkpoints from before are whole; go on with --resume.') as part:
+        with written_whole(Path(out_dir, filename), 'Earlier checkpoints are intact; go on with --resume.') as part:
             super().save_checkpoint(out_dir, part.name, None, *args, **kwargs)
 
     def build_evaluator(self, evaluator: Any) -> Evaluator:
-        """Builds an evaluator; of MMEngine's own kind, one that logs what pycocotools prints."""
+        """Builds an evaluator. MMEngine's own class is replaced by one that logs what pycocotools prints."""
         built = super().build_evaluator(evaluator)
         return LoggingEvaluator(built.metrics) if type(built) is Evaluator else built
 
     @staticmethod
     def build_dataloader(dataloader: DataLoader | dict, *args: Any, **kwargs: Any) -> DataLoader:
-        """Builds a data loader that names the file where one cannot be read. The config stays as it is."""
+        """Builds a data loader whose errors name the file that cannot be read. The config stays as it is."""
         if isinstance(dataloader, dict):
             dataloader = name_unreadable_files(dataloader)
         return Runner.build_dataloader(dataloader, *args, **kwargs)
 
     def prepare_loops(self, *kinds: str) -> None:
-        """Builds loops with their data and evaluators, and tries a sample of each; MMEngine takes them as they start.
+        """Builds loops with their data and evaluators, and tries a sample of the data. MMEngine later runs these loops.
 
         Args:
-            kinds: Of the loops: ``train``, ``val`` and ``test``. Those that the config does not have are passed over.
+            kinds: Which loops to build: ``train``, ``val`` or ``test``. Those that the config lacks are passed over.
 
         Raises:
             UserError: If a dataset, sampler, evaluator or loop refuses its settings, or if a sample cannot be loaded
@@ -136,16 +136,16 @@ class QuietRunner(Runner):
     def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Loads a detector or segmentor whose backbone may have the names of any dialect.
 
-        MMEngine's own options are without effect: files are read on the CPU, and only safely.
+        MMEngine's other arguments have no effect: a file is read to the CPU, and no code in it is run.
 
         Raises:
-            CheckpointError: If it cannot be read, does not fit, or numbers the classes of a test or a resumed training
-                otherwise; the model is as it was then.
+            CheckpointError: If the file cannot be read or does not fit, or if a test or a resumed training numbers its
+                classes differently. The model is unchanged then.
         """
         content = read_file(locate(filename))
         model = unwrap(self.model)
         taken = tensors_in(content, filename)
-        # MMEngine runs the text of the config in meta as Python code, which may be anybody's
+        # MMEngine would run the config's text in meta as Python code, and anybody may have written it
         meta = content.get('meta') if isinstance(content, Mapping) else None
         meta = {name: value for name, value in meta.items() if name != 'config'} if isinstance(meta, Mapping) else {}
         there, here = classes_of_checkpoint(meta), self._classes()
@@ -162,14 +162,14 @@ class QuietRunner(Runner):
         if there and here:
             self._compare_classes(there, here, filename)
         content = {**(content if isinstance(content, Mapping) else {}), 'meta': meta, 'state_dict': fit.state}
-        self.call_hook('after_load_checkpoint', checkpoint=content)  # averaged weights may take the place of these
+        self.call_hook('after_load_checkpoint', checkpoint=content)  # EMAHook may swap in averaged weights
         model.load_state_dict(content['state_dict'], strict=False)
         self._has_loaded = True
         self.logger.info(fit.report(filename))
         return content
 
     def _classes(self) -> tuple[str, ...] | None:
-        """The class names of the data that this run trains or tests on; None before it is built."""
+        """The class names of the data that this run trains or tests on; None before the data is built."""
         loops = [loop for loop in (self._train_loop, self._test_loop) if isinstance(loop, BaseLoop)]
         return classes_of_dataset(loops[0].dataloader.dataset) if loops else None
 
@@ -180,17 +180,17 @@ class QuietRunner(Runner):
         if difference.moved and not fine_tunes:
             raise CheckpointError(
                 f'{source} was trained with another order of the classes: {difference}. Its results would be given '
-                f'wrong names. Set metainfo of the dataset to what the checkpoint has, {order_of(there)}.',
+                f'wrong names. Set the metainfo of the dataset to that of the checkpoint, {order_of(there)}.',
                 moved=difference.moved,
                 classes=there,
             )
-        # Heads of another number of classes start afresh, which the report of the loaded tensors says
+        # Heads with another number of classes start from random weights. The report of the loaded tensors says so
         if (difference.moved or difference.renamed) and len(there) == len(here):
-            meaning = 'the heads start from what they learnt of those' if fine_tunes else 'results bear the new names'
+            meaning = 'the heads start from what they learnt about those' if fine_tunes else 'results get the new names'
             self.logger.warning(f'{source} was trained with other classes: {difference}; {meaning}')
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Goes on with the training that wrote a checkpoint.
+        """Resumes the training that wrote a checkpoint.
 
         Raises:
             CheckpointError: If it cannot be read, does not fit, or is of a training with another optimizer.
@@ -215,7 +215,7 @@ def _check_batches(kind: str, loader: DataLoader) -> None:
     """Checks that a loader has a batch.
 
     Raises:
-        UserError: If it has less images than one batch takes, and leaves out an incomplete one.
+        UserError: If there are fewer images than one batch takes, and the loader leaves out incomplete batches.
     """
     dataset: Any = loader.dataset
     if len(loader) == 0 and len(dataset):
@@ -241,7 +241,7 @@ def _try_data(loops: Mapping[str, BaseLoop]) -> None:
 
 
 def _check_training_state(content: Mapping[str, Any], source: str) -> None:
-    """Checks that a checkpoint holds what a training goes on with, beside the weights."""
+    """Checks that a checkpoint holds what resuming needs besides the weights."""
     missing = [name for name in ('meta', 'message_hub', 'optimizer') if not isinstance(content.get(name), Mapping)]
     missing += [f'meta.{name}' for name in ('epoch', 'iter') if 'meta' not in missing and name not in content['meta']]
     if missing:

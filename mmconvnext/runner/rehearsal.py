@@ -1,8 +1,8 @@
 """Tries a sample of the data before hours of work depend on it.
 
 A few images of each split go through their pipeline, and their own ground truth through the evaluator as if a model
-had predicted it. Without that, a fault of the validation data shows after the first epoch, and an evaluation that
-counts right results as wrong ones never shows.
+had predicted it. Without this, a fault in the validation data would show only after the first epoch, and nobody would
+notice an evaluation that counts correct results as wrong.
 """
 
 import copy
@@ -30,21 +30,21 @@ from mmconvnext.errors import explain_refusals
 from mmconvnext.runner.console import hide_pycocotools
 
 IMAGES = 8  # of each split
-SECONDS = 20.0  # for the images of a split; those that are not through by then are left out
-LONGEST_EVALUATION = 3600.0  # seconds that are not said
+SECONDS = 20.0  # for loading the images of a split; after that the rest are left out
+LONGEST_EVALUATION = 3600.0  # seconds; only a longer one is reported
 PERFECT = 0.995  # the metrics are rounded to 3 digits
 
 
 def rehearse(name: str, loader: DataLoader, evaluator: Evaluator | None = None) -> Findings:
     """Sends a sample of a split through its pipeline, and its ground truth through its evaluator.
 
-    Nothing is left of it: random numbers go on where they were, and the dataset and the evaluator stay as they are.
-    Of evaluators, MMDetection's CocoMetric and MMSegmentation's IoUMetric are tried; others may need more than truth.
+    It leaves no trace: the random number generators, the dataset and the evaluator are afterwards as before. Only
+    MMDetection's CocoMetric and MMSegmentation's IoUMetric are tried; other evaluators may need more than ground truth.
 
     Args:
-        name: Of the loader in the config, such as ``val_dataloader``.
-        loader: Of a split.
-        evaluator: Of that split; None for training.
+        name: The loader's name in the config, such as ``val_dataloader``.
+        loader: The data loader of a split.
+        evaluator: The evaluator of that split; None for training.
 
     Returns:
         What is wrong with the evaluation.
@@ -69,7 +69,7 @@ def rehearse(name: str, loader: DataLoader, evaluator: Evaluator | None = None) 
 
 
 def _can_be_evaluated(findings: Findings, name: str, samples: Mapping[int, Any]) -> bool:
-    """Whether samples have what the evaluators, and the heads before them, read beside the truth; adds what is not."""
+    """Returns whether samples have all that heads and evaluators read besides the truth; adds a finding if not."""
     for sample in map(_first, samples.values()):
         if 'ori_shape' not in (sample if isinstance(sample, BaseDataElement) else ()):
             findings.add(
@@ -85,8 +85,8 @@ def _can_be_evaluated(findings: Findings, name: str, samples: Mapping[int, Any])
 
 
 def _samples(name: str, loader: DataLoader) -> dict[int, Any]:
-    """What comes out of the pipeline, by index; images are taken evenly from the whole split."""
-    dataset = _apart(loader.dataset)
+    """Returns what comes out of the pipeline, by index. The images are taken evenly from the whole split."""
+    dataset = _with_own_pipelines(loader.dataset)
     deadline = time.monotonic() + SECONDS
     samples: dict[int, Any] = {}
     for index in np.linspace(0, len(dataset) - 1, min(IMAGES, len(dataset))).astype(int).tolist():
@@ -112,7 +112,7 @@ def _rehearse_boxes(
         height, width = sample.ori_shape[:2]
         instances = [instance for instance in info['instances'] if not instance['ignore_flag']]
         masks = [instance['mask'] for instance in instances if 'mask' in instance]
-        if 'segm' in metric.metrics and len(masks) < len(instances):  # of a format whose masks are elsewhere
+        if 'segm' in metric.metrics and len(masks) < len(instances):  # this format has its masks elsewhere
             continue
         prediction = InstanceData(
             bboxes=torch.tensor([instance['bbox'] for instance in instances]).reshape(-1, 4),
@@ -121,11 +121,12 @@ def _rehearse_boxes(
         )
         if 'segm' in metric.metrics:
             prediction.masks = [_as_run_lengths(mask, height, width) for mask in masks]
-        # The sample's own entries too: without ann_file the evaluator takes the truth from there
+        # The sample's other entries are kept: without ann_file the evaluator reads the truth from them
         known = {key: value for key, value in sample.metainfo.items() if key != 'img_id'}
         predicted.append(known | dict(img_id=info['img_id'], pred_instances=prediction.to_dict()))
     if (truth := metric._coco_api) is not None:
-        # Crowds and boxes without area are left out where the data is loaded, which is said before
+        # Loading leaves out crowds and boxes without area, as the data check has reported. Images that have any are
+        # not scored
         classes = truth.get_cat_ids(cat_names=metric.dataset_meta['classes'])
         predicted = [
             one
@@ -175,7 +176,7 @@ def _rehearse_label_maps(
 def _score(
     findings: Findings, name: str, metric: BaseMetric, predicted: Sequence[dict], images: int, *, perfect: float
 ) -> None:
-    """Evaluates truth as if it were predicted, and adds what is wrong with its score."""
+    """Evaluates ground truth as if it were predicted, and adds a finding if it does not score as perfect."""
     start = time.monotonic()
     with (
         _silence(),
@@ -187,7 +188,7 @@ def _score(
         scores = metric.compute_metrics(metric.results)
     seconds = (time.monotonic() - start) / len(predicted) * images
     means = [key for key in scores if key in ('bbox_mAP', 'segm_mAP', 'mIoU', 'mDice', 'mFscore')]
-    if any(np.isnan(scores[key]) for key in means):  # MMSegmentation's
+    if any(np.isnan(scores[key]) for key in means):  # MMSegmentation gives NaN for nothing
         everything = len(predicted) == images
         findings.add(
             'nothing-to-evaluate',
@@ -195,7 +196,7 @@ def _score(
             name,
             f'has no pixel of a class in {"its" if everything else "a sample of"} {len(predicted)} images, so that '
             'there is nothing to evaluate',
-            'Compare what its label maps hold: a class number for each pixel, and 255 for those that are ignored.',
+            'Check its label maps: each pixel must be the number of a class, or 255 if it is ignored.',
             count=0,
         )
     for key in means:
@@ -215,21 +216,21 @@ def _score(
             'slow-evaluation',
             Severity.CHANGES,
             name,
-            f'takes about {seconds / 3600:.1f} hours to evaluate, by a sample of {len(predicted)} images',
+            f'takes about {seconds / 3600:.1f} hours to evaluate, judging by a sample of {len(predicted)} images',
             'Evaluate fewer images, or less often.',
             count=0,
         )
 
 
 def _as_run_lengths(mask: Any, height: int, width: int) -> dict[str, Any]:
-    """A mask of an annotation file, polygons or run lengths, as MMDetection's predictions have it."""
+    """Converts a mask of an annotation file, polygons or run lengths, to the form of MMDetection's predictions."""
     if isinstance(mask, list):
         return run_lengths.merge(run_lengths.frPyObjects(mask, height, width))
     return run_lengths.frPyObjects(mask, height, width) if isinstance(mask['counts'], list) else mask
 
 
 def _first(sample: Any) -> BaseDataElement:
-    """Of a sample under test-time augmentation, the first of its forms."""
+    """Returns a sample; under test-time augmentation, the first of its forms."""
     return sample[0] if isinstance(sample, list) else sample
 
 
@@ -237,21 +238,21 @@ def _size(shape: Sequence[int]) -> str:
     return f'{shape[1]}x{shape[0]}'
 
 
-def _apart(dataset: Any) -> Any:
-    """A dataset with pipelines of its own: some, such as CachedMosaic, keep the images that they saw."""
+def _with_own_pipelines(dataset: Any) -> Any:
+    """Returns a dataset with a copy of its pipelines: some transforms, such as CachedMosaic, store images they saw."""
     dataset = copy.copy(dataset)
     if hasattr(dataset, 'pipeline'):
         dataset.pipeline = copy.deepcopy(dataset.pipeline)
     if isinstance(getattr(dataset, 'dataset', None), torch.utils.data.Dataset):
-        dataset.dataset = _apart(dataset.dataset)
+        dataset.dataset = _with_own_pipelines(dataset.dataset)
     if isinstance(getattr(dataset, 'datasets', None), list):
-        dataset.datasets = [_apart(one) for one in dataset.datasets]
+        dataset.datasets = [_with_own_pipelines(one) for one in dataset.datasets]
     return dataset
 
 
 @contextmanager
 def _random_numbers_kept() -> Iterator[None]:
-    """Puts Python's, NumPy's and PyTorch's random numbers back to where they were."""
+    """Restores the state of Python's, NumPy's and PyTorch's random number generators."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         yield

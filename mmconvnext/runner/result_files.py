@@ -1,4 +1,4 @@
-"""Files of results: one for each image, and whole ones only."""
+"""Writes the files of results: one for each image, and each of them complete."""
 
 import os
 from collections import Counter
@@ -17,13 +17,14 @@ from mmconvnext.whole_files import written_whole
 
 
 class ResultNames:
-    """A name for the result of each image, without a suffix, as unique as the image's path.
+    """Gives the result of each image a name, without a suffix, that no other image's result has.
 
-    Images of one folder keep their names, and those of several the folders below the one that they share. Where two
-    names differ by their suffix alone, as ``a.png`` and ``a.jpg``, the suffix stays in the name.
+    If all images are in one folder, a result has its image's name. Otherwise the name starts with the folders below
+    the one that all images share. Where two names differ only in their suffix, as ``a.png`` and ``a.jpg``, the suffix
+    stays in the name.
 
     Args:
-        paths: Of all images.
+        paths: The paths of all images.
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
@@ -32,7 +33,7 @@ class ResultNames:
         self.count = Counter(self._relative(path) for path in dict.fromkeys(paths))
 
     def of(self, path: str) -> str:
-        """The name of an image's result, with ``/`` between folders."""
+        """Returns the name of an image's result, with ``/`` between folders."""
         name = self._relative(path)
         return name if self.count[name] < 2 else name + os.path.splitext(path)[1]
 
@@ -41,7 +42,7 @@ class ResultNames:
 
 
 def result_names(dataset: Any) -> ResultNames:
-    """Names for the results of a dataset's images."""
+    """Returns the names for the results of a dataset's images."""
     return ResultNames([str(dataset.get_data_info(index)['img_path']) for index in range(len(dataset))])
 
 
@@ -49,10 +50,10 @@ def result_names(dataset: Any) -> ResultNames:
 class LabelMapsHook(Hook):
     """Writes the label map of each test image as a PNG, in the numbers of the dataset's own label maps.
 
-    MMSegmentation's IoUMetric writes images of the same name in different folders over each other.
+    MMSegmentation's IoUMetric would overwrite one map by another where images in different folders have the same name.
 
     Args:
-        folder: Where to.
+        folder: The folder of the label maps.
     """
 
     def __init__(self, folder: str) -> None:
@@ -76,7 +77,7 @@ class LabelMapsHook(Hook):
 
 @HOOKS.register_module()
 class FinishedFileHook(Hook):
-    """Gives a file of test results its name once it is whole, so that one from before is never half-overwritten.
+    """Gives a file of test results its name when it is complete, so that an earlier file is never half-overwritten.
 
     Args:
         unfinished: The name under which it is written.

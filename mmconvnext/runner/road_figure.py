@@ -1,4 +1,4 @@
-"""Figure 2 of the ConvNeXt paper, drawn from figures counted and reached here beside the published ones."""
+"""Draws figure 2 of the ConvNeXt paper: the published numbers beside those that were counted and reached here."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ COLOURS = dict(bar='tab:blue', side_branch='lightsteelblue', published='black', 
 
 
 def draw_road(regime: str, rows: list[Row], metric: str, path: Path) -> None:
-    """Saves the steps from top to bottom: published accuracy, multiply-adds, and what trainings here reached.
+    """Saves a figure of the steps, from top to bottom: accuracy, multiply-adds, and what trainings here reached.
 
     Args:
         regime: ``resnet50`` or ``resnet200``.
@@ -47,7 +47,7 @@ def _draw_accuracy(axes: Axes, regime: str, rows: list[Row]) -> None:
         axes.text(value, y, f' {value:.2f}', va='center', fontsize='small')
     name, swin = SWIN[regime]
     line = axes.axvline(swin.top1, color=COLOURS['swin'], linestyle='--', label=f'{name} {swin.top1:.1f}')
-    side_branch = Patch(color=COLOURS['side_branch'], label='not on the way')
+    side_branch = Patch(color=COLOURS['side_branch'], label='not adopted')
     axes.set(title='published top-1 on ImageNet, %', xlim=(min(top1) - 1, max(top1) + 1))
     axes.legend(
         handles=[line, side_branch],

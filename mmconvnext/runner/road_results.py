@@ -1,4 +1,4 @@
-"""What each step of the road from ResNet to ConvNeXt costs, what was published for it, and what it reached here."""
+"""Collects the cost of each step of the road to ConvNeXt, what was published for it, and what it reached here."""
 
 import json
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ from mmconvnext.errors import UserError
 CLASSES = 1000  # of ImageNet-1K
 IMAGE_SIZE = (224, 224)
 METRICS = {'coco/bbox_mAP': 'box AP', 'mIoU': 'mIoU'}
-PERCENT = {'coco/bbox_mAP': 100.0, 'mIoU': 1.0}  # what makes percent of each
+PERCENT = {'coco/bbox_mAP': 100.0, 'mIoU': 1.0}  # the factor from each to percent
 
 
 class Cost(NamedTuple):
-    """What a step's classifier costs: its backbone without output norms, and a linear layer to 1,000 classes.
+    """The cost of a step's classifier: its backbone without output norms, and a linear layer to 1,000 classes.
 
     Args:
         macs: Multiply-adds of convolutions and linear layers on one image of 224x224.
@@ -34,7 +34,7 @@ class Cost(NamedTuple):
 
 
 class Training(NamedTuple):
-    """A training of one step that has come to its end.
+    """A finished training of one step.
 
     Args:
         step: Name of the step.
@@ -53,7 +53,7 @@ class Row(NamedTuple):
     Args:
         step: The step.
         cost: What it costs, counted.
-        reached: Metric of each training of it, in percent.
+        reached: The metric that each training of the step reached, in percent.
     """
 
     step: Step
@@ -62,7 +62,7 @@ class Row(NamedTuple):
 
 
 def rows_of(regime: str, runs: Path | None = None) -> tuple[list[Row], str]:
-    """Returns the steps in the paper's order, and the name of the metric of the trainings, empty without any.
+    """Returns the steps in the paper's order, and the name of the trainings' metric; empty if there are none.
 
     Args:
         regime: ``resnet50`` or ``resnet200``.
@@ -108,13 +108,13 @@ def count(step: str, regime: str) -> Cost:
             backbone(torch.empty(1, 3, *IMAGE_SIZE))
     channels = backbone.out_channels[-1]
     params = sum(p.numel() for name, p in backbone.named_parameters() if not name.startswith('norm'))
-    if backbone.design.is_convnext:  # which has a norm after the pooling
+    if backbone.design.is_convnext:  # a ConvNeXt has a norm after the pooling
         params += 2 * channels
     return Cost(macs + CLASSES * channels, params + CLASSES * (channels + 1))
 
 
 def table(regime: str, rows: list[Row], metric: str = '') -> str:
-    """The figures as a table in Markdown; trainings as their mean, and in brackets the lowest and the highest."""
+    """Returns the figures as a table in Markdown. Trainings have their mean, then the lowest and the highest."""
     head = ['step', 'in figure 2', 'top-1, published', 'MACs, published', 'MACs, counted', 'parameters']
     lines = [[*head, *([f'{metric}, here'] if metric else [])]]
     lines.append(['---'] * len(lines[0]))
@@ -134,7 +134,7 @@ def _spread(values: tuple[float, ...]) -> str:
 
 
 def _trainings(folder: Path, regime: str) -> Iterator[Training]:
-    """Yields the trainings of a regime in a folder; of a work directory the one that was started last."""
+    """Yields the trainings of a regime in a folder. Each work directory gives the one that was started last."""
     if not folder.is_dir():
         raise UserError(f'there is no folder {folder}.', folder=str(folder))
     latest = {path.parents[2]: path for path in sorted(folder.rglob('vis_data/scalars.json'))}
@@ -144,14 +144,14 @@ def _trainings(folder: Path, regime: str) -> Iterator[Training]:
         if backbone.type != 'ConvNeXtRoad' or backbone.get('regime', 'resnet50') != regime:
             continue
         text = path.read_text(encoding='utf-8')
-        lines = text[: text.rfind('\n') + 1].splitlines()  # a training that was killed may leave part of one
+        lines = text[: text.rfind('\n') + 1].splitlines()  # a killed training may leave an incomplete line
         evaluations = [record for record in map(json.loads, lines) if METRICS.keys() & record.keys()]
         length = cfg.train_cfg.get('max_epochs') or cfg.train_cfg.get('max_iters')
         if not evaluations or evaluations[-1]['step'] != length:
             reached = evaluations[-1]['step'] if evaluations else 0
             raise UserError(
-                f'the training in {work_dir} was evaluated last at {reached} of {length}, so it has not come to its '
-                'end. Go on with tools/train.py --resume, or move it elsewhere.',
+                f'the training in {work_dir} was evaluated last at {reached} of {length}, so it is not finished. '
+                'Go on with tools/train.py --resume, or move it elsewhere.',
                 folder=str(work_dir),
                 reached=reached,
                 length=length,

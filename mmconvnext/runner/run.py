@@ -27,7 +27,7 @@ def build_runner(run: Prepared) -> QuietRunner:
     """Builds the runner of a prepared training or test.
 
     Raises:
-        UserError: If a part of the config is wrong or contradicts another, or the launcher's environment is not there.
+        UserError: If a part of the config is wrong or contradicts another, or the launcher's environment is missing.
     """
     _check_seed(run.cfg)
     processes.join(run.cfg)
@@ -91,7 +91,7 @@ def train(runner: QuietRunner) -> dict[str, float]:
         The metrics of the last evaluation; empty if the config has none.
 
     Raises:
-        CheckpointError: If the weights to start from cannot be had or do not fit.
+        CheckpointError: If the weights to start from cannot be found, downloaded or read, or do not fit.
     """
     runner.train()
     train_records, val_records = curves.read_scalars(runner)

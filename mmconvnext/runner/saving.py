@@ -1,4 +1,4 @@
-"""The last good checkpoint stays, also when the disk is full, and a log file that cannot be written is said once."""
+"""Keeps the last good checkpoint, even when the disk is full, and reports once that a log file cannot be written."""
 
 import logging
 import os
@@ -13,17 +13,17 @@ from mmengine.runner import Runner
 
 
 class LateRemoval(LocalBackend):
-    """MMEngine's access to local files, which removes files not when it is told to but later."""
+    """MMEngine's access to local files, except that files are removed later, by :meth:`remove_outdated`."""
 
     def __init__(self) -> None:
         self._outdated: dict[str, int] = {}
 
     def remove(self, filepath: str | Path) -> None:
-        """Remembers a file as outdated."""
+        """Notes that a file is outdated."""
         self._outdated[str(filepath)] = os.stat(filepath).st_ino
 
     def remove_outdated(self) -> None:
-        """Removes the outdated files, but for those that have been written anew since."""
+        """Removes the outdated files, except those that have been written again since."""
         for path, inode in self._outdated.items():
             if os.path.exists(path) and os.stat(path).st_ino == inode:
                 super().remove(path)
@@ -31,9 +31,9 @@ class LateRemoval(LocalBackend):
 
 
 class LateRemovalCheckpointHook(CheckpointHook):
-    """MMEngine's hook, which removes an outdated checkpoint when the new one is there, and not before."""
+    """MMEngine's hook, except that an outdated checkpoint is removed only after the new one has been written."""
 
-    file_backend: BaseStorageBackend  # MMEngine's own, without a type
+    file_backend: BaseStorageBackend  # MMEngine sets it, but declares no type
 
     def before_train(self, runner: Runner) -> None:
         """Sets up the access to files."""
@@ -55,14 +55,14 @@ class LateRemovalCheckpointHook(CheckpointHook):
 
 
 def say_once_if_full(logger: logging.Logger) -> None:
-    """Lets a log file that cannot be written be said once; logging has a traceback for each message that is lost.
+    """Makes a logger say once that its log file cannot be written, in place of a traceback for each lost message.
 
     Args:
-        logger: From then on it logs to its other handlers only.
+        logger: After a failure it logs to its other handlers only.
     """
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler):
-            # logging calls it for every record that is lost
+            # logging calls handleError for every record that is lost
             handler.handleError = partial(_stop, logger, handler)  # type: ignore[method-assign]  # its documented hook
 
 

@@ -5,8 +5,7 @@ from typing import Any
 
 from mmconvnext.config_tree import as_list
 
-# MMEngine's schedules that raise the learning rate from a factor of it, and the factor that each starts from if the
-# config has none
+# MMEngine's schedules for a warm-up. The number is the factor of the learning rate that each starts from by default
 WARMUPS = {'LinearLR': 1 / 3, 'ConstantLR': 1 / 3, 'QuadraticWarmupLR': 0.0}
 SHORTER = 10  # a warm-up takes a tenth of the training or less in the usual recipes
 
@@ -16,8 +15,8 @@ def unfinished_warmups(schedules: Any, *, steps: int, epochs: int | None) -> lis
 
     Args:
         schedules: ``param_scheduler`` of a config: a dictionary, or a list of them.
-        steps: Of the whole training.
-        epochs: Likewise; None if it is counted in steps.
+        steps: The length of the whole training in steps.
+        epochs: The same length in epochs; None if the training is counted in steps.
     """
     listed = [one for one in as_list(schedules) if isinstance(one, Mapping)]
     sentences = []
@@ -27,7 +26,7 @@ def unfinished_warmups(schedules: Any, *, steps: int, epochs: int | None) -> lis
         if kind not in WARMUPS or length is None or end is None:
             continue
         start = one.get('start_factor', one.get('factor', WARMUPS[kind]))
-        if start >= one.get('end_factor', 1.0):  # it lowers the learning rate
+        if start >= one.get('end_factor', 1.0):  # this schedule lowers the learning rate
             continue
         if end > length:
             shorter = max(2, length // SHORTER)

@@ -1,4 +1,4 @@
-"""Notices a part of the loss from which nothing is learnt."""
+"""Notices a term of the loss that is always 0, so that nothing is learnt from it."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ STEPS = 10
 
 @HOOKS.register_module()
 class ZeroLossHook(Hook):
-    """Warns once of losses that were exactly 0 in each of the first steps of a training.
+    """Warns once about losses that were exactly 0 in each of the first steps of a training.
 
-    A head without a single object to learn from gives such a loss, and the training ends without a word.
+    A head gives such a loss if it has no object to learn from. Without the warning the training would run to its end.
 
     Args:
-        steps: How many steps are looked at; fewer if the training is shorter.
+        steps: How many steps to look at; fewer if the training is shorter.
     """
 
     def __init__(self, steps: int = STEPS) -> None:

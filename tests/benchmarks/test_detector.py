@@ -24,5 +24,5 @@ def test_a_contender_with_another_loss_is_refused(wrong: float) -> None:
     models: dict[str, nn.Module] = {'mmconvnext, reference path': Constant(6.0), 'other': Constant(6.001)}
     check_equal_losses(models, torch.zeros(1), [])
     models['wrong'] = Constant(wrong)
-    with pytest.raises(ValueError, match=r'wrong: the loss is .*, and 6\.0 with the reference'):
+    with pytest.raises(ValueError, match=r'wrong: the loss is .*, but with the reference it is 6\.0'):
         check_equal_losses(models, torch.zeros(1), [])

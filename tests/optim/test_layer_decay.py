@@ -109,7 +109,7 @@ def test_custom_keys_multiply_and_the_longest_wins(toy):
     assert lrs['backbone.stages.3.0.pwconv1.weight'] == 10 * 0.5
     assert lrs['backbone.norm3.weight'] == 3
     assert decays['head.weight'] == 0.1
-    with pytest.raises(ValueError, match='bakbone is part of no trainable parameter name'):
+    with pytest.raises(ValueError, match='bakbone matches no trainable parameter'):
         build(model, custom_keys={'bakbone': dict(lr_mult=1.0)})
 
 

@@ -36,6 +36,20 @@ def state(runner):
 
 
 @pytest.fixture
+def next_second():
+    """Puts the clock on by a second when it is called: MMEngine names the folder of a run by the second."""
+    ahead, now = 0, time.time
+
+    def advance():
+        nonlocal ahead
+        ahead += 1
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, 'time', lambda: now() + ahead)
+        yield advance
+
+
+@pytest.fixture
 def path(tmp_path):
     return str(tmp_path / 'file.pth')
 
@@ -166,11 +180,11 @@ def test_without_validation_training_leaves_its_curves(tmp_path, by_epoch, capsy
 
 
 @pytest.mark.parametrize('by_epoch', [False, True])
-def test_resumed_training_goes_on_with_optimizer_step_and_curves(tmp_path, by_epoch, monkeypatch):
+def test_resumed_training_goes_on_with_optimizer_step_and_curves(tmp_path, by_epoch, monkeypatch, next_second):
     run.train(trainer(tmp_path, steps=2, by_epoch=by_epoch))
     last = checkpoints_in(tmp_path)[0]
     momentum = torch.load(last, weights_only=True)['optimizer']['state']
-    time.sleep(1)  # MMEngine names the folder of a run by the second
+    next_second()
     resumed = trainer(tmp_path, steps=4, checkpoint=last, by_epoch=by_epoch)
     seen = []
     monkeypatch.setattr(
@@ -183,7 +197,7 @@ def test_resumed_training_goes_on_with_optimizer_step_and_curves(tmp_path, by_ep
     monkeypatch.undo()
 
     curves = drawn(monkeypatch)
-    time.sleep(1)
+    next_second()
     run.train(trainer(tmp_path, steps=4, checkpoint=last, by_epoch=by_epoch))
     assert curves == [[1, 2, 3, 4]]
 
@@ -196,24 +210,26 @@ def test_meta_of_another_type_is_no_error_of_ours(tmp_path, meta):
 
 
 @pytest.mark.parametrize('by_epoch', [False, True])
-def test_resuming_a_finished_training_says_so_and_keeps_its_curves(tmp_path, by_epoch, monkeypatch, capsys):
+def test_resuming_a_finished_training_says_so_and_keeps_its_curves(
+    tmp_path, by_epoch, monkeypatch, capsys, next_second
+):
     curves = drawn(monkeypatch)
     run.train(trainer(tmp_path, steps=2, by_epoch=by_epoch))
     assert 'already finished' not in capsys.readouterr().out
-    time.sleep(1)
+    next_second()
     run.train(trainer(tmp_path, steps=2, by_epoch=by_epoch, checkpoint=checkpoints_in(tmp_path)[0]))
     assert 'this training had already finished, after 2 steps' in capsys.readouterr().out
     assert curves == [[1, 2], [1, 2]]
 
 
-def test_the_config_in_a_checkpoint_is_not_run(tmp_path):
+def test_the_config_in_a_checkpoint_is_not_run(tmp_path, next_second):
     """MMEngine's ``resume`` runs ``meta.config`` as Python code."""
     run.train(trainer(tmp_path, steps=1))
     path, made = checkpoints_in(tmp_path)[0], tmp_path / 'made'
     content = torch.load(path, weights_only=True)
     content['meta']['config'] = f'open({str(made)!r}, "w")\nmodel = dict()\n'
     torch.save(content, path)
-    time.sleep(1)
+    next_second()
     resumed = trainer(tmp_path, steps=2, checkpoint=path)
     resumed.train()
     assert resumed.iter == 2
@@ -263,7 +279,7 @@ def test_launcher_without_its_environment(launcher, starter, monkeypatch):
 
 
 @pytest.fixture
-def of_classes(tmp_path, monkeypatch):
+def of_classes(tmp_path, monkeypatch, next_second):
     """Makes a runner whose training data has classes, with a checkpoint of a training with other ones beside it."""
 
     def make(there, here, *, resume):
@@ -271,7 +287,7 @@ def of_classes(tmp_path, monkeypatch):
         run.train(trainer(tmp_path, steps=1))
         path = checkpoints_in(tmp_path)[0]
         monkeypatch.setattr(Images, 'metainfo', dict(classes=here))
-        time.sleep(1)  # MMEngine names the folder of a run by the second
+        next_second()
         runner = trainer(tmp_path, steps=2, checkpoint=path)
         runner._resume = runner.strict = resume
         monkeypatch.setattr(type(runner.train_loop), 'run', lambda loop: None)
@@ -316,7 +332,7 @@ def test_checkpoint_of_another_number_of_classes_says_both(runner, state, path, 
     assert error.value.facts['classes'] == ('a', 'b', 'c')
 
 
-def test_without_room_for_a_checkpoint_the_last_one_stays(tmp_path, largest_file, monkeypatch):
+def test_without_room_for_a_checkpoint_the_last_one_stays(tmp_path, largest_file, monkeypatch, next_second):
     """MMEngine had removed it before, and left half a file under the new one's name."""
     runner = trainer(tmp_path, steps=2, keep=1)
     save = QuietRunner.save_checkpoint
@@ -334,7 +350,7 @@ def test_without_room_for_a_checkpoint_the_last_one_stays(tmp_path, largest_file
     torch.load(tmp_path / 'iter_1.pth', weights_only=True)
 
     monkeypatch.undo()
-    time.sleep(1)  # MMEngine names the folder of a run by the second
+    next_second()
     trainer(tmp_path, steps=2, keep=1, checkpoint=tmp_path / 'iter_1.pth').train()
     assert [path.name for path in tmp_path.rglob('*.pth')] == ['iter_2.pth']
 

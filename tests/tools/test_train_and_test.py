@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -87,7 +88,8 @@ def test_detector_trains_resumes_and_is_tested(tool, config):
 
     printed = tool('train.py', path, *mini, '--resume', '--cfg-options', *FEW, 'train_cfg.max_epochs=2')
     assert 'resumed epoch: 1' in printed
-    logged = [json.loads(line) for p in work_dir.glob('*/vis_data/scalars.json') for line in p.read_text().splitlines()]
+    runs = sorted(work_dir.glob('*/vis_data/scalars.json'))  # of the training, then of its resumption
+    logged = [json.loads(line) for run in runs for line in run.read_text().splitlines()]
     assert [r['epoch'] for r in logged if 'loss' in r] == [1, 2]
 
     curves = (work_dir / 'curves.png').read_bytes()
@@ -152,7 +154,10 @@ def test_two_processes_train_and_evaluate_on_the_cpu(tool, config, root):
     options = ('--mini', '--work-dir', tool.folder / 'two', '--cfg-options', *FEW, 'train_cfg.max_epochs=1')
     script = [root / 'tools/dist_train.sh', config('mask_rcnn'), 2, *options]
     venv = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
-    env = os.environ | {'PATH': venv, 'PORT': '29517', 'OMP_NUM_THREADS': '1'}
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    env = os.environ | {'PATH': venv, 'PORT': str(port), 'OMP_NUM_THREADS': '1'}
     done = subprocess.run(
         [str(part) for part in script], cwd=tool.folder, env=env, capture_output=True, text=True, timeout=570
     )

@@ -1,1 +1,1 @@
-"""The pages of the model zoo, made from the configs."""
+"""Makes the pages of the model zoo from the configs."""

@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of a whole detector or segmentor, counted as the papers count them."""
+"""Counts parameters and multiply-adds of a whole detector or segmentor, as the papers count them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,16 +33,16 @@ class Complexity:
 
 
 def measure(cfg: Config) -> Complexity:
-    """Counts a config's model, without allocating it if it can be helped.
+    """Counts a config's model, on the meta device where possible.
 
-    A detector is counted on 1280x800, with its box heads on 1,000 proposals and its mask heads on 100 detections, each
-    stage of a cascade. A segmentor on its crop's short side by four times that: 2048x512 for a crop of 512. The
-    auxiliary head counts as parameters, but not as multiply-adds, since it is dropped after training. Deformable
-    attention counts without its bilinear sampling.
+    A detector is counted on 1280x800. Its box heads get 1,000 proposals and its mask heads 100 detections, in each
+    stage of a cascade. A segmentor is counted on an image as high as its crop and four times as wide: 2048x512 for a
+    crop of 512. The auxiliary head counts as parameters, but not as multiply-adds, since it is dropped after training.
+    Deformable attention counts without its bilinear sampling.
     """
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     is_detr = 'positional_encoding' in cfg.model
-    # OpenMMLab's Swin computes its rates of stochastic depth as tensors, so it is built with its weights
+    # OpenMMLab's Swin computes its rates of stochastic depth with tensors, so it is built on the CPU
     with torch.device('cpu' if is_detr or is_openmmlabs(find_backbone(cfg.model)) else 'meta'):
         model = MODELS.build(cfg.model).eval()
     # A DETR computes its grids of reference points on the CPU, whatever the device
@@ -78,5 +78,5 @@ def _run_roi_heads(roi_head: nn.Module) -> None:
 
 
 def _stages(module: Any) -> Sequence[Any]:
-    """The heads of a cascade's stages, or the only one."""
+    """Returns the heads of a cascade's stages, or the only head."""
     return list(module) if isinstance(module, nn.ModuleList) else [module]

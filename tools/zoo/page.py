@@ -1,6 +1,6 @@
-"""The model zoo: what each config costs and how it trains, measured, beside what was published.
+"""Makes docs/model_zoo.md and configs/metafile.yml, which ``mim`` shows: the cost, recipe and results of each config.
 
-It makes docs/model_zoo.md, configs/metafile.yml and so what ``mim`` shows; ``tools/verify_zoo.py`` writes them.
+``tools/verify_zoo.py`` writes the files.
 """
 
 from collections.abc import Iterator, Mapping
@@ -50,9 +50,9 @@ class Entry:
     Args:
         path: The config file.
         cfg: Its content.
-        measured: What its model costs.
+        measured: The cost of its model, as counted here.
         weights: The backbone's pre-trained weights.
-        trained: The authors' file of the whole model, trained by this very recipe, and their figures; None if the
+        trained: The authors' checkpoint of the whole model, trained by the same recipe, with their figures; None if the
             recipe is ours.
     """
 
@@ -69,7 +69,7 @@ class Entry:
 
     @property
     def published(self) -> Mapping[str, float]:
-        """Accuracies that the authors published for this very config, by metric."""
+        """Accuracies that the authors published for the same recipe, by metric."""
         return self.trained.published if self.trained else {}
 
 
@@ -82,14 +82,15 @@ def entries(configs: Path) -> Iterator[Entry]:
 
 
 def page(zoo: list[Entry]) -> str:
-    """docs/model_zoo.md."""
+    """Returns the text of docs/model_zoo.md."""
     parts = [
         '# Model zoo',
         'Written by `python tools/verify_zoo.py`; CI fails when it is stale. Parameters (millions) and multiply-adds '
         '(billions) are counted here, on 1280x800 with 1,000 proposals and 100 masks for detectors, and on 2048x512 '
-        '(2560x640 for crops of 640) for segmentors; in brackets the published ones. AP and mIoU are those that the '
-        'authors published for the recipe, not measured here; a dash means that nothing was published for this '
-        'recipe. Figures published for the same network in another recipe are in the comment of its config.',
+        '(2560x640 for crops of 640) for segmentors; the published numbers are in brackets. AP and mIoU are those that '
+        'the authors published for the recipe, and were not measured here; a dash means that nothing was published '
+        'for this recipe. Figures published for the same network with another recipe are in the comment of its '
+        'config.',
     ]
     for title, segmentation in (('Detection (COCO)', False), ('Segmentation (ADE20K)', True)):
         metrics = ('mIoU', 'multi-scale') if segmentation else ('box AP', 'mask AP')
@@ -102,7 +103,7 @@ def page(zoo: list[Entry]) -> str:
 
 
 def metafile(zoo: list[Entry]) -> str:
-    """configs/metafile.yml, in the format that OpenMMLab's tools read."""
+    """Returns the text of configs/metafile.yml, in the format that OpenMMLab's tools read."""
     collections: list[dict[str, Any]] = [
         dict(
             Name=f'ConvNeXt V{version}',

@@ -1,6 +1,6 @@
-"""ConvNeXt's rivals: what each config in configs/peers costs, what was published for it, and what was measured.
+"""Makes docs/rivals.md: the cost of each config in configs/peers, what was published for it, and what was measured.
 
-It makes docs/rivals.md; ``tools/verify_zoo.py`` writes it. benchmarks/rivals.py measures.
+``tools/verify_zoo.py`` writes the page. benchmarks/rivals.py measures.
 """
 
 import copy
@@ -20,7 +20,7 @@ from zoo.page import Entry
 SWIN_DETECTION = 'https://github.com/SwinTransformer/Swin-Transformer-Object-Detection'
 SWIN_SEGMENTATION = 'https://arxiv.org/abs/2103.14030'
 CONVNEXT = 'https://arxiv.org/abs/2201.03545'
-# Of these very recipes: two metrics of the config's task, and where they are published. Others stay empty
+# Published for the same recipes: two metrics of the config's task, and their source. Other rows stay empty
 PUBLISHED: Mapping[str, tuple[float, float, str]] = {
     'mask_rcnn_swin_t_published_3x': (46.0, 41.6, SWIN_DETECTION),
     'mask_rcnn_swin_s_published_3x': (48.5, 43.3, SWIN_DETECTION),
@@ -45,8 +45,8 @@ class Rival:
         segmentation: Whether it is a segmentor.
         recipe: ``ConvNeXt's recipe`` or ``published recipe``.
         weights: Name of the backbone's weights.
-        licence: Of these weights.
-        cost: Of the whole model.
+        licence: The licence of these weights.
+        cost: The cost of the whole model.
         published: Two metrics and their source, or None.
     """
 
@@ -84,7 +84,7 @@ def rivals(configs: Path, zoo: Sequence[Entry]) -> Iterator[Rival]:
 
 
 def page(rows: Sequence[Rival], results: Path) -> str:
-    """docs/rivals.md.
+    """Returns the text of docs/rivals.md.
 
     Args:
         rows: From :func:`rivals`.
@@ -114,49 +114,49 @@ HEAD = """# Rivals
 
 Written by `python tools/verify_zoo.py`; CI fails when it is stale.
 
-What is ConvNeXt better than, in detection and segmentation? Published numbers do not say: each network was trained by a
-recipe of its own. The configs in `configs/peers` train other networks by ConvNeXt's recipe, so that only the backbone
-differs:
+What is ConvNeXt better than, in detection and segmentation? Published numbers do not tell, since each network was
+trained by a recipe of its own. The configs in `configs/peers` train other networks by ConvNeXt's recipe, so that only
+the backbone differs:
 
 ```
 pip install -e '.[timm]'
 python tools/train.py configs/peers/mask_rcnn_resnet50_3x.py --data-root path/to/coco
 ```
 
-The backbone is `TimmFeatures`, which takes any network of timm with maps of strides 4 to 32 for images of any size:
+The backbone is `TimmFeatures`. It builds any network of timm that has maps of strides 4 to 32 for images of any size:
 `--cfg-options model.backbone.model_name=regnety_032 --pretrained hf-hub:timm/regnety_032.ra_in1k`. Neck, heads, and the
 images' mean and standard deviation follow the network.
 
-What is the same in all of them, and what "ConvNeXt's recipe" means where networks differ:
+The following is the same in all of them, or says what "ConvNeXt's recipe" means where networks differ:
 
 - Images, augmentation, heads, optimizer, learning rate and schedule are those of `mask_rcnn_convnext_t_3x` and
   `upernet_convnext_t_160k`. Each output passes through a LayerNorm, as ConvNeXt's do.
 - Learning-rate decay counts N layers from the head to the stem, whatever the number of blocks: N = 6 for networks of
-  the size of ConvNeXt-T or smaller, 12 for larger ones. The blocks are shared out evenly by depth; for ConvNeXt this is
-  the authors' rule. The log of a training prints the rate of every layer.
-- BatchNorms keep the statistics of the pre-training and learn their weights. To train them synchronized instead, set
+  the size of ConvNeXt-T or smaller, 12 for larger ones. The blocks are distributed evenly by depth; for ConvNeXt this
+  is the authors' rule. The log of a training prints the rate of every layer.
+- BatchNorms keep the statistics of the pre-training, but learn their weights. For synchronized statistics, set
   `model.backbone.norm_cfg.type=SyncBN model.backbone.norm_eval=False`. From random weights set `norm_eval=False`.
 - Stochastic depth is that of the ConvNeXt of the same size; timm's DenseNet has none.
-- The weights have other training than ConvNeXt's behind them, so even this comparison is one of backbones with their
-  pre-training. `resnet50.a1_in1k` has a recipe of the same age as ConvNeXt's; EfficientNets are there with the weights
-  of AutoAugment and of Noisy Student, which saw 300 million more images.
+- The pre-training of the weights differs from ConvNeXt's, so this compares backbones together with their pre-training.
+  The recipe of `resnet50.a1_in1k` is of the same age as ConvNeXt's. EfficientNets have configs with the weights of
+  AutoAugment and with those of Noisy Student, which saw 300 million more images.
 
-A "published recipe" is that of the network's authors, with the network of MMDetection or MMSegmentation, for the number
-that they published. A published number stands only where this very recipe has one; it is not measured here. No number
-is published for ResNet-50, BiT, DenseNet or EfficientNet with this recipe. Parameters are in millions. Multiply-adds,
+A "published recipe" is that of the network's authors, for the network of MMDetection or MMSegmentation, by which they
+reached their number. A published number is given only for the same recipe; it was not measured here. No number is
+published for ResNet-50, BiT, DenseNet or EfficientNet with this recipe. Parameters are in millions. Multiply-adds,
 in billions, are counted here: on 1280x800 with 1,000 proposals and 100 masks for detectors, on 2048x512 for segmentors,
-with the products of attention. Time and memory are measured, all networks in turns, by
+with the products of attention. Time and memory are measured, with all networks in turns, by
 
 ```
 python -m benchmarks.rivals mask_rcnn --device cuda --precision amp-bf16 --out benchmarks/results/rivals/NAME.json
 python -m benchmarks.rivals upernet --device cuda --precision amp-bf16 --out benchmarks/results/rivals/NAME.json
 ```
 
-and stand in a second table once that was done."""
+A second table has the results once there are any."""
 
 
 def _without_weights(model: ConfigDict) -> str:
-    """The model's config without what does not change its costs."""
+    """Returns a model's config as text, without the settings that do not change its cost."""
     model = copy.deepcopy(model)
     backbone = find_backbone(model)
     backbone.update(init_cfg=None, drop_path_rate=0)
@@ -187,8 +187,8 @@ def _setting(runs: Sequence[Mapping[str, Any]]) -> str:
     shape = ' x '.join(map(str, run['input']))
     return (
         f'Measured in one run, the networks in turns: {where}, torch {machine["torch"]}, {run["dtype"]}, {shape}. '
-        'Milliseconds are the median of the rounds, with the spread of their middle half; MiB are what a step takes at '
-        'its peak.'
+        'Milliseconds are the median of the rounds, with the spread of their middle half; MiB are the peak memory of a '
+        'step.'
     )
 
 

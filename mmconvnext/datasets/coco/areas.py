@@ -1,4 +1,4 @@
-"""Compares each annotation's ``area`` with its mask and box: pycocotools sorts objects by it into sizes."""
+"""Compares each annotation's ``area`` with its mask and box: by it pycocotools tells small objects from large ones."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,14 +9,14 @@ from mmconvnext.datasets.coco.extents import Extents
 from mmconvnext.datasets.coco.records import Annotation, Image
 from mmconvnext.datasets.findings import Findings, Severity
 
-SIZES = (32**2, 96**2)  # where pycocotools parts small from medium and medium from large objects
-FACTOR = 2.0  # from the area of mask or box: polygons are not drawn to the pixel, and parts may overlap
-SLACK = 10.0  # pixels, for the smallest
-THINNEST = 0.01  # share of its box that a mask fills, where the file has no mask
+SIZES = (32**2, 96**2)  # areas where pycocotools separates small, medium and large objects
+FACTOR = 2.0  # an area may differ by this from the mask or box: polygons are not exact, and parts may overlap
+SLACK = 10.0  # pixels by which an area may differ besides, for the smallest objects
+THINNEST = 0.01  # share of its box that an object without a mask must fill at least
 ALIKE = 0.1  # relative difference between values that are taken for the same
 NEARLY_ALL = 0.9
 FEW = 0.01  # of the annotations: too few to matter
-ENOUGH = 10  # annotations that have not the same factor by chance
+ENOUGH = 10  # this many annotations do not have the same factor by chance
 
 
 def check_areas(
@@ -28,16 +28,15 @@ def check_areas(
     *,
     evaluated: bool,
 ) -> None:
-    """Says which areas are neither that of the mask nor that of the box.
+    """Reports areas that are far from both the mask's and the box's.
 
     Args:
         findings: Gets what was found.
         path: The annotation file.
-        kept: The annotations that are learnt or evaluated, whose box is that of their mask.
-        images: Those of the file, by id.
-        extents: Of the masks of the file.
-        evaluated: Whether the file is the truth of an evaluation. A training reads no more than whether an area is
-            above 0.
+        kept: The annotations that are learnt or evaluated, whose box fits their mask.
+        images: The file's images, by id.
+        extents: The extents of the file's masks.
+        evaluated: Whether the file is the truth of an evaluation. A training only reads whether an area is above 0.
     """
     objects = [annotation for annotation in kept if not annotation.crowd]
     if not objects:
@@ -69,21 +68,21 @@ def check_areas(
     elif most(np.abs(areas * sizes - true) <= FACTOR * ALIKE * true):
         looks = ' They look like fractions of the image.'
     elif most(same):
-        looks = f' They are {factor:.3g} times as large.'
+        looks = f' They are {factor:.3g} times that.'
     finding = findings.add(
         'areas',
         Severity.CHANGES if matters else Severity.HARMLESS,
         path,
         'annotations have an area that is far from that of their mask and of their box',
-        f'area is the pixels of the mask, or width * height of a box without mask.{looks} '
+        f'area is the number of pixels of the mask, or width * height of a box without a mask.{looks} '
         + (
-            f'AP of small, medium and large objects takes {moved} for another size.'
+            f'AP of small, medium and large objects puts {moved} into a wrong size.'
             if evaluated
-            else 'It is not learnt from.'
+            else 'Training does not use it.'
         ),
         count=int(far.sum()),
         total=len(objects),
     )
     for index in np.flatnonzero(far)[:2]:
         of = 'mask' if known[index] else 'box'
-        finding.examples.append(f'{objects[index]} has area {objects[index].area:g}, and its {of} {true[index]:.6g}')
+        finding.examples.append(f'{objects[index]} has area {objects[index].area:g}, its {of} has {true[index]:.6g}')

@@ -8,17 +8,17 @@ from mmconvnext.datasets.findings import Findings, Severity
 
 MANY = 0.5  # of the annotations: the result is likely not what the user wants
 TOLERANCE = 1.0  # pixels by which a box may leave its image, by rounding
-LEAST = 3  # boxes that leave their image, for a guess at what they are
+LEAST = 3  # a mistake is guessed only if so many boxes leave their image
 
 
 def check_boxes(findings: Findings, path: str, kept: Sequence[Annotation], images: dict[Any, Image]) -> None:
-    """Counts boxes that leave their image; says what they look like if they are corners, or centers and sizes.
+    """Counts boxes that leave their image, and says if they look like corners, or like centers and sizes.
 
     Args:
         findings: Gets what was found.
         path: The annotation file.
         kept: The annotations that are learnt or evaluated.
-        images: Those of the file, by id.
+        images: The file's images, by id.
     """
     leaving: list[Annotation] = []
     corners = centers = 0
@@ -38,13 +38,13 @@ def check_boxes(findings: Findings, path: str, kept: Sequence[Annotation], image
     reading, fitting = ('[x1, y1, x2, y2]', corners)
     if centers > corners:
         reading, fitting = ('[center x, center y, width, height]', centers)
-    # Boxes that are as they are to be hardly ever all fit as something else
+    # Correct boxes hardly ever all fit when they are read as something else
     meant = fitting == len(kept) and len(leaving) >= min(LEAST, len(kept))
     many = len(leaving) >= MANY * len(kept) or meant
     remedy = 'They are cut at its border.'
     if many:
         fits = 'fits its image' if fitting == len(kept) else f'fits its image in {fitting} of {len(kept)} cases'
-        remedy = f'{BOX[0].upper()}{BOX[1:]}; read as {reading}, each {fits}. See which of the two these are.'
+        remedy = f'{BOX[0].upper()}{BOX[1:]}; read as {reading}, each {fits}. Check which of the two yours are.'
     finding = findings.add(
         'boxes-leaving',
         Severity.CHANGES if many else Severity.HARMLESS,

@@ -1,4 +1,4 @@
-"""Checks the content of a COCO annotation file: what MMDetection would leave out or trip over in mid-training."""
+"""Checks the content of a COCO annotation file: what MMDetection would leave out, and what would stop a training."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ from mmconvnext.datasets.listing import is_remote
 
 @dataclass(frozen=True)
 class CheckedFile:
-    """What a check leaves.
+    """The outcome of the check of a file.
 
     Args:
-        image_ids: Of the file's images.
-        mends: What a sound copy of the file needs.
+        image_ids: The ids of the file's images.
+        mends: The changes that a corrected copy of the file needs.
         images: Path, width, height and place in the file of each image, by the name of the use. Sizes are in pixels,
-            and None where the file has none that is sound.
+            and None where the file has no sound one.
     """
 
     image_ids: frozenset[Any]
@@ -39,15 +39,15 @@ class CheckedFile:
 
 @garbage_collection_paused()
 def check_coco(findings: Findings, path: str, uses: Sequence[CocoUse]) -> CheckedFile | None:
-    """Checks an annotation file, and that its images are there.
+    """Checks an annotation file, and that its images exist.
 
     Args:
         findings: Gets what was found.
         path: The file.
-        uses: Of it, at least one.
+        uses: The uses of the file, at least one.
 
     Returns:
-        What it leaves; None where the file cannot be read.
+        The outcome; None if the file cannot be read.
     """
     try:
         records = read_records(
@@ -59,7 +59,7 @@ def check_coco(findings: Findings, path: str, uses: Sequence[CocoUse]) -> Checke
         return None
     evaluated = any(use.evaluates for use in uses)
     if records.mends.encoding:
-        what = f'is written as {records.mends.encoding}, with a byte order mark or in two bytes a letter'
+        what = f'is encoded as {records.mends.encoding}: with a byte-order mark, or with two bytes per character'
         findings.add('encoding', Severity.MENDED, path, what, 'It is read as if saved as plain UTF-8.', count=0)
     if records.sizes_with_point:
         records.mends.whole_numbers = True
@@ -94,7 +94,7 @@ def check_coco(findings: Findings, path: str, uses: Sequence[CocoUse]) -> Checke
             'counts-of-bytes',
             Severity.MENDED,
             path,
-            "annotations have counts of a run-length mask that are written as Python shows bytes, b'...'",
+            "annotations have counts of a run-length mask that are written as Python prints bytes, b'...'",
             'They are read without the b and the quotation marks; write counts.decode() instead of str(counts).',
             count=len(records.counts_of_bytes),
             example=f'annotations[{records.counts_of_bytes[0]}]',
@@ -113,7 +113,7 @@ def _add_faults(findings: Findings, path: str, records: Records, faults: Iterabl
 def _check_crowd_field(findings: Findings, path: str, records: Records, *, evaluated: bool) -> None:
     if not records.without_crowd:
         return
-    records.mends.crowd = evaluated  # the loader takes it for 0 by itself, and pycocotools raises
+    records.mends.crowd = evaluated  # the loader takes it for 0 by itself, but pycocotools raises an error
     findings.add(
         'iscrowd-missing',
         Severity.MENDED,
@@ -127,7 +127,7 @@ def _check_crowd_field(findings: Findings, path: str, records: Records, *, evalu
 
 
 def _check_use(findings: Findings, path: str, records: Records, use: CocoUse, uses: Sequence[CocoUse]) -> set[int]:
-    """Checks what a dataset makes of the records; returns which annotations' masks are unsound and read."""
+    """Checks what a dataset makes of the records; returns indices of annotations whose unsound masks it reads."""
     if use.dataset is None:
         classes: set[Any] | None = {category.id for category in records.categories}
     else:
@@ -157,7 +157,7 @@ def _check_use(findings: Findings, path: str, records: Records, use: CocoUse, us
             'polygons-short',
             Severity.LEFT_OUT,
             path,
-            'annotations have polygons of less than three points beside sound ones',
+            'annotations have polygons of fewer than three points beside sound ones',
             'These polygons are left out.',
             count=len(short),
             example=f'annotations[{short[0]}]',

@@ -12,7 +12,7 @@ from mmconvnext.datasets.listing import first_few
 def check_classes(
     findings: Findings, path: str, records: Records, use: CocoUse, uses: Sequence[CocoUse]
 ) -> set[Any] | None:
-    """Compares categories with the classes of the dataset; returns the ids of those that are, or None."""
+    """Compares categories with a dataset's classes; returns the ids of those that are classes, or None if refused."""
     categories = records.categories
     names = [category.name for category in categories]
     classes = use.dataset.metainfo.get('classes')
@@ -58,7 +58,7 @@ def check_classes(
 
 
 def _keeps_classes_in_order(order: Sequence[str], use: CocoUse) -> bool:
-    """Whether a file with its categories in this order numbers the classes of a dataset as its config does."""
+    """Returns whether a file with its categories in this order numbers a dataset's classes as its config does."""
     classes = use.dataset.metainfo.get('classes') if use.dataset is not None else None
     return classes is None or [name for name in order if name in classes] == [n for n in classes if n in order]
 

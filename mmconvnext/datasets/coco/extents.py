@@ -1,4 +1,4 @@
-"""Where the masks of a whole annotation file lie, measured many at a time: one by one would take minutes for COCO."""
+"""Measures where the masks of an annotation file lie, many at a time: one by one would take minutes for COCO."""
 
 from array import array
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ class Extents(NamedTuple):
 
     Args:
         boxes: left, top, right and bottom of each mask, of shape (annotations, 4), by the index in the file.
-        areas: Of each mask, of shape (annotations,). Parts of polygons that overlap count twice.
-        boxes_by_rows: As ``boxes``, of run-length masks if their counts ran along the rows rather than down the
+        areas: Area of each mask, of shape (annotations,). Parts of polygons that overlap count twice.
+        boxes_by_rows: As ``boxes``, but with the counts of run-length masks read along the rows rather than down the
             columns; NaN for polygons.
     """
 
@@ -41,7 +41,7 @@ class ExtentsReader:
         self._runs_measured: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add_polygons(self, place: int, polygons: Sequence[Sequence[float]]) -> None:
-        """Adds the polygons of the annotation at this index; those of less than three points do not count."""
+        """Adds the polygons of the annotation at this index; those of fewer than three points do not count."""
         for polygon in polygons:
             if len(polygon) >= 6:
                 self._numbers.extend(polygon)
@@ -85,7 +85,7 @@ class ExtentsReader:
         u, v = x - np.repeat(x[starts], self._lengths), y - np.repeat(y[starts], self._lengths)
         areas = np.abs(np.add.reduceat(u * v[following] - u[following] * v, starts)) / 2
         places = np.array(self._polygon_places)
-        first = np.flatnonzero(np.diff(places, prepend=-1))  # of each annotation's polygons
+        first = np.flatnonzero(np.diff(places, prepend=-1))  # the first of each annotation's polygons
         low = [np.minimum.reduceat(np.minimum.reduceat(values, starts), first) for values in (x, y)]
         high = [np.maximum.reduceat(np.maximum.reduceat(values, starts), first) for values in (x, y)]
         measured = np.stack([*low, *high, np.add.reduceat(areas, first)], 1).astype(np.float32)
@@ -114,19 +114,19 @@ class ExtentsReader:
 
 
 def _lines(begin: np.ndarray, stop: np.ndarray, length: np.ndarray, first: np.ndarray) -> list[np.ndarray]:
-    """The extent of each mask over the lines that its runs go along, and within a line.
+    """Returns the extent of each mask across the lines that its runs go along, and within a line.
 
     Args:
         begin: The first pixel of each run.
-        stop: The pixel behind each run.
-        length: Of a line, for each run.
+        stop: The pixel after each run.
+        length: The length of a line, for each run.
         first: Index of the first run of each mask.
 
     Returns:
         First line, last line + 1, first pixel in a line, last pixel in a line + 1, of each mask.
     """
     line, last = begin // length, (stop - 1) // length
-    whole = last > line  # a run that goes on in the next line touches both ends
+    whole = last > line  # a run that continues in the next line touches both ends of a line
     low = np.where(whole, 0, begin % length)
     high = np.where(whole, length, (stop - 1) % length + 1)
     return [

@@ -1,4 +1,4 @@
-"""Finds images whose ``file_name`` is written in another way than on disk."""
+"""Finds images whose ``file_name`` is spelt otherwise than on disk."""
 
 import os
 import unicodedata
@@ -9,21 +9,21 @@ from urllib.parse import unquote
 
 from mmconvnext.datasets.listing import Listings
 
-# Each alone, then all together: a short name, what is said of file names, and how they are read
+# Spellings, each alone and then all together: a short name, the message about file names, and how names are decoded
 SPELLINGS: tuple[tuple[str, str, Callable[[str], str]], ...] = (
-    ('backslash', 'have backslashes, and the images are found with slashes', lambda name: name.replace('\\', '/')),
-    ('percent', 'are percent-encoded, as in addresses, and the images are found decoded', unquote),
-    ('unicode', 'have accents composed otherwise in Unicode than the images', lambda name: name),
+    ('backslash', 'have backslashes, which are read as slashes', lambda name: name.replace('\\', '/')),
+    ('percent', 'are percent-encoded, as in URLs, and are read decoded', unquote),
+    ('unicode', 'have accents that are composed otherwise in Unicode than on disk', lambda name: name),
     (
         'mixed',
-        'have backslashes, percent signs or accents, and the images are found with them decoded',
+        'have backslashes, percent signs or accents, and are read decoded',
         lambda name: unquote(name.replace('\\', '/')),
     ),
 )
 COMPOSED_OTHERWISE = ('unicode', 'mixed')
-CAPITALS = ('capitals', 'have capitals elsewhere than the images, and these are found by the same letters')
+CAPITALS = ('capitals', 'differ from the files in upper and lower case, which is ignored')
 # The last resort, where the last parts of all such paths differ
-WHOLE = ('whole-paths', 'are whole paths, as of another machine, and the images are found by their last part')
+WHOLE = ('whole-paths', 'are absolute paths, as on another machine, of which only the last part is read')
 FORMS: tuple[Literal['NFC', 'NFD'], ...] = ('NFC', 'NFD')
 
 
@@ -31,12 +31,12 @@ def find_images(folder: str, names: Sequence[str]) -> tuple[list[int], dict[tupl
     """Looks for images by their names.
 
     Args:
-        folder: Which the names are in, or below.
+        folder: The folder that the names are relative to.
         names: The ``file_name`` of each image.
 
     Returns:
-        The indices of images that are not there in any spelling, and the names of those that are there in another,
-        by short name and what is said of them, and by index.
+        First the indices of images that exist in no spelling. Then the names of those that exist in another spelling,
+        by its short name and message, and by index.
     """
     listings = Listings()
     missing: list[int] = []
@@ -58,7 +58,7 @@ def find_images(folder: str, names: Sequence[str]) -> tuple[list[int], dict[tupl
                 missing.append(index)
             else:
                 found.setdefault(CAPITALS, {})[index] = os.path.join(os.path.dirname(name), same_letters)
-    paths = {index: PureWindowsPath(names[index]) for index in missing}  # which reads slashes and backslashes
+    paths = {index: PureWindowsPath(names[index]) for index in missing}  # it splits at slashes and backslashes
     last = {index: path.name for index, path in paths.items() if path.root}
     by_last = {index: name for index, name in last.items() if os.path.join(folder, name) in listings}
     if by_last and len(set(last.values())) == len(last):

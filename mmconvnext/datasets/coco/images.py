@@ -10,14 +10,14 @@ from mmconvnext.datasets.listing import contents
 
 
 def image_folder(use: CocoUse) -> str:
-    """The folder that the dataset joins each ``file_name`` to."""
+    """Returns the folder that the dataset joins each ``file_name`` to."""
     return use.dataset.data_prefix.get('img') or ''
 
 
 def check_images(
     findings: Findings, path: str, records: Records, use: CocoUse
 ) -> list[tuple[str, int | None, int | None, str]]:
-    """Looks for the images; returns path, width, height and place of those that are there."""
+    """Looks for the images; returns path, width, height and place of those that exist."""
     folder = image_folder(use)
     missing, found = find_images(folder, [image.file_name for image in records.images])
     names = {index: image.file_name for index, image in enumerate(records.images)}
@@ -45,16 +45,16 @@ def check_images(
         name = records.images[missing[0]].file_name
         if os.path.isabs(name):
             remedy = (
-                f'Their file_name is a whole path, to which the folder {folder!r} of {use.name} is not added: write '
-                'what follows this folder alone.'
+                f'Their file_name is an absolute path, so that the folder {folder!r} of {use.name} is not added: write '
+                'only what follows this folder.'
             )
         elif os.path.basename(name) != name and os.path.exists(os.path.join(folder, os.path.basename(name))):
-            remedy += f' {os.path.basename(name)} is there: the folders in file_name are not to be in data_prefix too.'
+            remedy += f' {os.path.basename(name)} is there: do not repeat the folders of file_name in data_prefix.'
         finding = findings.add(
             'images-missing',
             Severity.REFUSES,
             path,
-            'images are not there',
+            'images do not exist',
             remedy,
             count=len(missing),
             total=len(names),

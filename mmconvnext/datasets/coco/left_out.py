@@ -19,14 +19,14 @@ def find_kept(
     classes: set[Any],
     use: CocoUse,
 ) -> list[Annotation] | None:
-    """Counts what CocoDataset leaves out; returns the annotations that it keeps, or None if that is none."""
+    """Counts what CocoDataset leaves out; returns the annotations that it keeps, or None if it keeps none."""
     still = ' The evaluation still counts them as objects to be found.' if use.evaluates else ''
     reasons = {
         'ignored': "are marked 'ignore'",
         'outside': 'have a box outside the image',
         'area-0': 'have an area of 0',
         'below-pixel': 'have a box that is less than a pixel wide or high',
-        'other-categories': 'are of categories that are none of the classes',
+        'other-categories': 'are of categories that are not among the classes',
     }
     dropped: dict[str, list[Annotation]] = {reason: [] for reason in reasons}
     kept = []
@@ -78,7 +78,7 @@ def find_kept(
 
 
 def _why_left_out(annotation: Annotation, image: Image, classes: set[Any]) -> str | None:
-    """What CocoDataset.parse_data_info drops an annotation for, in its order."""
+    """Returns why CocoDataset.parse_data_info drops an annotation, in the order of its checks, or None."""
     x, y, width, height = annotation.bbox
     if annotation.ignore:
         return 'ignored'
@@ -96,7 +96,7 @@ def _why_left_out(annotation: Annotation, image: Image, classes: set[Any]) -> st
 def _check_image_filters(
     findings: Findings, path: str, records: Records, use: CocoUse, classes: set[Any]
 ) -> set[Any] | None:
-    """Counts the images that CocoDataset.filter_data leaves out; returns the others' ids, or None if there is none."""
+    """Counts the images that CocoDataset.filter_data leaves out; returns the others' ids, or None if none is left."""
     images = records.images
     settings = None if use.dataset is None or use.dataset.test_mode else use.dataset.filter_cfg
     if not settings:

@@ -10,11 +10,11 @@ from mmconvnext.datasets.coco.extents import Extents
 from mmconvnext.datasets.coco.records import BOX, Annotation, Image
 from mmconvnext.datasets.findings import Findings, Severity
 
-CLOSE = 2.0  # pixels by which the sides of a box and of its mask differ by rounding, or by drawing them by hand
-APART = 0.5  # at less of the mask in its box, they are taken for two objects
-DIFFERENT = 0.5  # at less intersection over union, a box may well be the wrong one
-ALIKE = 0.8  # from this intersection over union on, a mistake explains a difference
-LEAST = 3  # annotations that tell a mistake from chance
+CLOSE = 2.0  # pixels by which the sides of a box and of its mask may differ, by rounding or by drawing by hand
+APART = 0.5  # if a smaller share of the mask lies in the box, the two are taken for two objects
+DIFFERENT = 0.5  # with less intersection over union, a box is likely wrong
+ALIKE = 0.8  # a mistake explains a difference if undoing it gives at least this intersection over union
+LEAST = 3  # a mistake must explain this many annotations, or it is taken for chance
 FEW = 0.01  # of the annotations: too few to matter
 NEARLY_ALL = 0.9
 
@@ -25,7 +25,7 @@ class MaskFit:
 
     Args:
         boxes_are_wrong: Whether a known mistake in the boxes explains most differences.
-        places: Of the annotations whose box is not that of their mask.
+        places: The indices of the annotations whose box does not fit their mask.
     """
 
     boxes_are_wrong: bool
@@ -41,10 +41,10 @@ class Cause:
 
     Args:
         name: A short name.
-        fits: Which boxes and masks would agree without it.
+        fits: Whether each pair of box and mask would agree without it.
         when: Completes the sentence "they agree if ...".
         remedy: What to do, as a sentence.
-        in_boxes: Whether the boxes are wrong; the masks otherwise, or either of the two.
+        in_boxes: Whether the boxes are wrong. Otherwise the masks are, or either may be.
     """
 
     name: str
@@ -69,12 +69,12 @@ def check_mask_fit(
         findings: Gets what was found.
         path: The annotation file.
         kept: The annotations that are learnt or evaluated.
-        images: Those of the file, by id.
-        extents: Of the masks of the file.
-        reads_masks: Whether masks are learnt or evaluated. If not, only mistakes in the boxes are said.
+        images: The file's images, by id.
+        extents: The extents of the file's masks.
+        reads_masks: Whether masks are learnt or evaluated. If not, only mistakes in the boxes are reported.
 
     Returns:
-        What is wrong, also where that is not said.
+        What is wrong, even if it is not reported.
     """
     measured = ~np.isnan(extents.areas)
     compared = [annotation for annotation in kept if measured[annotation.place]]
@@ -85,7 +85,7 @@ def check_mask_fit(
     places = np.array([annotation.place for annotation in compared])
     masks = extents.boxes[places].astype(np.float64)
     sizes = np.array([images[annotation.image_id][-2:] for annotation in compared], np.float64)
-    sizes[sizes.min(1) == 0] = np.inf  # of unsound sizes another finding tells
+    sizes[sizes.min(1) == 0] = np.inf  # another finding reports unsound sizes
     apart = np.abs(_cut(boxes, sizes) - _cut(masks, sizes)).max(1) > CLOSE
     overlap, inside = _overlap(_cut(boxes, sizes), _cut(masks, sizes))
     different = apart & (overlap < DIFFERENT)
@@ -97,7 +97,7 @@ def check_mask_fit(
     fits[apart] = cause.fits & (overlap[apart] < ALIKE)
     fitting = int((fits & different).sum())
     known = fitting >= max(DIFFERENT * different.sum(), LEAST)
-    # A mask that is smaller than its box, as of an object that is partly hidden, is sound unless a mistake explains it
+    # A mask may be smaller than its box, such as that of a partly hidden object, unless a mistake explains it
     wrong = different & (inside < APART)
     if known:
         wrong |= fits
@@ -123,7 +123,7 @@ def check_mask_fit(
     for index in np.flatnonzero(wrong)[:2]:
         annotation, (left, top, right, bottom) = compared[index], masks[index]
         around = ', '.join(f'{value:.5g}' for value in (left, top, right - left, bottom - top))
-        finding.examples.append(f'{annotation} has bbox {list(annotation.bbox)}, around its segmentation is [{around}]')
+        finding.examples.append(f'{annotation} has bbox {list(annotation.bbox)}, the box around its mask is [{around}]')
     return fit
 
 
@@ -151,7 +151,7 @@ def _causes(
     times = f'{scale[0]:.4g}' if alike else f'{scale[0]:.4g} across and {scale[1]:.4g} down'
     whole = np.where(np.isfinite(sizes), sizes, 0)
     pixels = 'Write polygons as x1, y1, x2, y2, ... in pixels of the image.'
-    box = f'{BOX[0].upper()}{BOX[1:]}, where x and y are the left top corner.'
+    box = f'{BOX[0].upper()}{BOX[1:]}, where x and y are the top left corner.'
     own = 'Give each annotation the mask of its own object.'
     return [
         Cause('boxes-are-corners', fits(masks, np.hstack([corner, side])), 'bbox is [x1, y1, x2, y2]', box, True),
@@ -183,14 +183,14 @@ def _causes(
         Cause(
             'from-box-corner',
             fits(masks + np.tile(corner, 2)),
-            'the masks are measured from the left top corner of their box',
+            'the masks are measured from the top left corner of their box',
             pixels,
         ),
         Cause(
             'by-rows',
             fits(extents.boxes_by_rows[places[apart]].astype(np.float64)),
             'the counts run along the rows',
-            'Counts run down the columns: encode each mask as pycocotools does, of np.asfortranarray(mask).',
+            'Counts run down the columns: encode np.asfortranarray(mask) with pycocotools.',
         ),
         Cause('of-next-annotation', fits(of_other(1)), 'each annotation takes the mask of the one after it', own),
         Cause('of-previous-annotation', fits(of_other(-1)), 'each annotation takes the mask of the one before it', own),
@@ -198,7 +198,7 @@ def _causes(
             'scaled',
             fits(masks / np.tile(scale, 2)),
             f'the masks are divided by {times}',
-            'Save boxes and masks for the same size of the image, which is its width and height in the file.',
+            'Save boxes and masks for the same size of the image, the width and height in the file.',
         ),
     ]
 

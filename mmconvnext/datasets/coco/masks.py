@@ -1,4 +1,4 @@
-"""Checks that a dataset has the masks that it reads, of the size of their images."""
+"""Checks that a dataset has the masks that it reads, in the size of their images."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,14 +13,14 @@ WITHOUT_MASKS = 'configs/detection/faster_rcnn_convnext_t_3x.py or cascade_rcnn_
 def check_masks(
     findings: Findings, path: str, read: Sequence[Annotation], images: dict[Any, Image], use: CocoUse
 ) -> None:
-    """Says which masks are missing, of another size than their image, or in a form that the loader ignores.
+    """Reports masks that are missing, of another size than their image, or in a form that the loader ignores.
 
     Args:
         findings: Gets what was found.
         path: The annotation file.
         read: The annotations whose masks the dataset or its evaluator reads.
-        images: Those of the file, by id.
-        use: Of the file.
+        images: The file's images, by id.
+        use: How the dataset uses the file.
     """
     without = [annotation for annotation in read if annotation.mask is None]
     if without:

@@ -1,4 +1,4 @@
-"""Writes a sound copy of an annotation file whose meaning is certain, for every reader."""
+"""Writes a corrected copy of an annotation file whose meaning is certain, so that every program can read it."""
 
 import hashlib
 import json
@@ -13,18 +13,18 @@ from mmconvnext.datasets.coco.segmentation import has_short_parts, text_of_bytes
 
 @dataclass
 class Mends:
-    """What differs between an annotation file and its sound copy.
+    """The changes from an annotation file to its corrected copy.
 
     Args:
-        encoding: Of the file, where it is not UTF-8.
-        file_names: Those under which images are there, by the image's index.
-        left_out: Indices of records that repeat others, or of unused categories, by list.
+        encoding: The encoding of the file; None if it is UTF-8.
+        file_names: The names under which images exist, by the image's index.
+        left_out: Indices of records that repeat others, or of unused categories, by the key of their list.
         renumber: Whether annotations get new ids, from 1 on.
         crowd: Whether annotations without ``iscrowd`` get 0.
         whole_numbers: Whether sizes such as 96.0 become 96.
-        short_parts: Whether polygons of less than three points go, where an annotation has others.
-        counts_of_bytes: Whether counts that are written as Python shows bytes become text.
-        class_order: Names of all categories in the order in which they are to come, or None to keep their order.
+        short_parts: Whether polygons of fewer than three points are removed from annotations that have others.
+        counts_of_bytes: Whether counts that are written as Python prints bytes become text.
+        class_order: Names of all categories in their new order, or None to keep the order.
     """
 
     encoding: str | None = None
@@ -42,7 +42,7 @@ class Mends:
         return self != Mends()
 
     def apply(self, content: dict[str, Any]) -> None:
-        """Mends the content of the file, in place."""
+        """Corrects the content of the file, in place."""
         for index, name in self.file_names.items():
             content['images'][index]['file_name'] = name
         if self.whole_numbers:
@@ -66,10 +66,10 @@ class Mends:
 
 
 def write_copy(path: str, mends: Mends, folder: Path) -> str:
-    """Writes the sound copy of a file; the file itself stays as it is.
+    """Writes the corrected copy of a file; the file itself stays as it is.
 
     Returns:
-        The absolute path of the copy. Files of the same name have copies of other names.
+        The absolute path of the copy. Files of the same name in different folders get copies of different names.
     """
     source = os.path.abspath(path)
     mark = hashlib.sha256(source.encode()).hexdigest()[:8]
@@ -80,7 +80,7 @@ def write_copy(path: str, mends: Mends, folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = copy.with_suffix(f'.{os.getpid()}.unfinished')
     try:
-        with unfinished.open('w', encoding='ascii') as file:  # read alike whatever encoding the machine prefers
+        with unfinished.open('w', encoding='ascii') as file:  # reads the same whatever encoding the machine prefers
             json.dump(content, file)
         os.replace(unfinished, copy)
     finally:

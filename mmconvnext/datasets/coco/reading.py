@@ -32,10 +32,10 @@ def read_text(path: str | Path) -> tuple[str, str | None]:
     """Reads a file of JSON.
 
     Returns:
-        Its text, and the name of its encoding where that is not plain UTF-8, which alone pycocotools reads.
+        Its text, and the name of its encoding; None for plain UTF-8, the only one that pycocotools reads.
 
     Raises:
-        UnreadableError: If it is in an encoding that cannot be known.
+        UnreadableError: If it is not text, or its encoding cannot be known.
     """
     content = Path(path).read_bytes()
     if other := other_bytes(content, path):
@@ -55,15 +55,15 @@ def read_text(path: str | Path) -> tuple[str, str | None]:
 
 
 def members(text: str, wanted: frozenset[str]) -> Iterator[tuple[str, int | None, Any]]:
-    """Yields the members of a JSON object, those that are lists item by item.
+    """Yields the members of a JSON object, and the items of its wanted lists one by one.
 
     Args:
-        text: Of the whole file.
-        wanted: The keys whose lists are yielded by item.
+        text: The text of the whole file.
+        wanted: The keys of the lists whose items are yielded.
 
     Yields:
-        The key, None, and the value, which is an empty list where items follow; then the key, index and value of
-        each item.
+        For each member its key, None, and its value. The value of a wanted list is empty; the key, index and value of
+        each of its items follow.
 
     Raises:
         UnreadableError: If it is not JSON, or not an object.
@@ -72,7 +72,7 @@ def members(text: str, wanted: frozenset[str]) -> Iterator[tuple[str, int | None
         yield from _members(text, wanted)
     except json.JSONDecodeError as error:
         if error.msg == 'Extra data' and error.colno == 1 and text[error.pos] in '{[':
-            what = f'holds several JSON values, the second one from line {error.lineno} on, as JSON Lines'
+            what = f'holds several JSON values, the second one from line {error.lineno} on, like JSON Lines'
             raise UnreadableError(what, COCO) from error
         if other := other_text(text):
             raise UnreadableError(*other) from error
@@ -85,7 +85,7 @@ def members(text: str, wanted: frozenset[str]) -> Iterator[tuple[str, int | None
 
 @contextmanager
 def garbage_collection_paused() -> Iterator[None]:
-    """The collector would walk through the growing millions of objects again and again, longer than parsing takes."""
+    """Pauses the collector. It would walk again and again through millions of objects, longer than parsing takes."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -141,7 +141,7 @@ def _items(text: str, at: int, key: str) -> Generator[tuple[str, int | None, Any
         value, at = scan(text, at)
         yield key, index, value
         index += 1
-        at = skip(text, at).end()  # type: ignore[union-attr]  # it matches nothing at least
+        at = skip(text, at).end()  # type: ignore[union-attr]  # it always matches, if only an empty text
         after = text[at : at + 1]
         if after == ']':
             return at + 1
@@ -151,7 +151,7 @@ def _items(text: str, at: int, key: str) -> Generator[tuple[str, int | None, Any
 
 
 def _skip(text: str, at: int) -> int:
-    return WHITESPACE.match(text, at).end()  # type: ignore[union-attr]  # it matches nothing at least
+    return WHITESPACE.match(text, at).end()  # type: ignore[union-attr]  # it always matches, if only an empty text
 
 
 def _end(text: str, at: int) -> None:
@@ -167,6 +167,6 @@ def _what_is_wrong(error: json.JSONDecodeError, text: str) -> str:
     # The parser points to the start of an unfinished string, word or escape, else to the end
     if error.msg.startswith('Unterminated') or error.pos >= end - 5:
         tail = text[max(end - 40, 0) : end]
-        return f'it ends in the middle, after {tail!r}. It was not copied or downloaded whole; get it again'
+        return f'it ends in the middle, after {tail!r}. It was not copied or downloaded completely; get it again'
     around = text[max(error.pos - 20, 0) : error.pos + 20]
     return f'{error.msg} at line {error.lineno}, column {error.colno}, in {around!r}'

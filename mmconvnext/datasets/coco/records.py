@@ -1,4 +1,4 @@
-"""The records of a COCO annotation file, in little memory, and what is wrong with each by itself."""
+"""Reads the records of a COCO annotation file in little memory, and finds what is wrong with each by itself."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ from mmconvnext.datasets.coco.reading import UnreadableError, members, read_text
 from mmconvnext.datasets.coco.segmentation import MaskError, check_segmentation, has_short_parts, text_of_bytes
 from mmconvnext.datasets.listing import first_few
 
-# What CocoDataset and pycocotools read of each record, without a default. Annotations also have an id, which is given
-# anew where it is not sound
+# What CocoDataset and pycocotools read of each record, without a default. Annotations also have an id; unsound ids are
+# replaced
 REQUIRED = {
     'images': ('id', 'file_name', 'height', 'width'),
     'annotations': ('image_id', 'category_id', 'bbox', 'area'),
     'categories': ('id', 'name'),
 }
-# COCO's own test set is such a file
+# What to do with a file without annotations, such as that of COCO's own test set
 NO_TRUTH = (
     'A test set without annotations can be predicted on, not evaluated: add --cfg-options '
     'test_evaluator.format_only=True test_evaluator.outfile_prefix=FOLDER/results to tools/test.py.'
@@ -28,7 +28,7 @@ BOX = 'a bbox is [x, y, width, height], four numbers in pixels'
 
 
 class Image(NamedTuple):
-    """An image; its size is 0 where the file has none that is sound."""
+    """An image; its width or height is 0 where the file has no sound one."""
 
     place: int
     id: Any
@@ -43,12 +43,12 @@ class Annotation(NamedTuple):
     Args:
         place: Its index in the file.
         id: None where it is not a number.
-        image_id: Of its image.
-        category_id: Of its category.
+        image_id: The id of its image.
+        category_id: The id of its category.
         bbox: x, y, width and height in pixels.
-        area: In pixels.
+        area: The area in pixels.
         crowd: Whether ``iscrowd`` is set.
-        ignore: Whether MMDetection leaves it out by this field.
+        ignore: Whether ``ignore`` is set; MMDetection then leaves it out.
         mask: The height and width of a run-length mask, ``polygons``, ``unsound``, or None where there is none.
     """
 
@@ -63,7 +63,7 @@ class Annotation(NamedTuple):
     mask: tuple[int, int] | str | None
 
     def __str__(self) -> str:
-        """Where it is."""
+        """The place of the annotation in the file, and its ids."""
         return f'annotations[{self.place}] (id {self.id!r}, image_id {self.image_id!r})'
 
 
@@ -81,11 +81,11 @@ class Fault(NamedTuple):
 
     Args:
         kind: A short name.
-        what: After the count, and without the record: ``annotations have no area``.
+        what: What is wrong, as the part of a sentence that follows the count: ``annotations have no area``.
         remedy: A sentence.
         where: The record, the field and its value.
         place: The index of an annotation.
-        image_id: Of an annotation; it counts only where the file lists that image.
+        image_id: The image of an annotation; the fault counts only if the file lists that image.
     """
 
     kind: str
@@ -98,23 +98,23 @@ class Fault(NamedTuple):
 
 @dataclass
 class Records:
-    """What was read of a file.
+    """What was read from a file.
 
     Args:
-        images: By index, those with an id and a name.
-        listed_images: Ids of all images, also of those that lack something.
-        annotations: Those with sound boxes and areas.
-        categories: By index.
+        images: The images that have an id and a name, in the order of the file.
+        listed_images: Ids of all images, even of those that lack something.
+        annotations: The annotations with sound boxes and areas.
+        categories: The categories, in the order of the file.
         count: How many records each list has.
-        faults: Which end the run.
-        annotation_faults: Likewise, where an image of the file has them.
-        mask_faults: Likewise, where masks are read.
-        without_crowd: How many annotations have no ``iscrowd``.
-        short_parts: Of which annotations some polygons have less than three points.
-        counts_of_bytes: Which annotations have the counts of a run-length mask written as Python shows bytes.
-        sizes_with_point: Indices of images with a size such as 96.0, of both sides.
-        mends: What a sound copy of the file needs, as far as it is known.
-        extents: Of the sound masks, by the index of their annotation.
+        faults: The faults that end the run.
+        annotation_faults: The faults of annotations that end the run if the file lists their image.
+        mask_faults: The faults of masks that end the run if these masks are read.
+        without_crowd: Indices of annotations that have no ``iscrowd``.
+        short_parts: Indices of annotations some of whose polygons have fewer than three points.
+        counts_of_bytes: Indices of annotations whose run-length counts are written as Python prints bytes.
+        sizes_with_point: Indices of images with a size such as 96.0, once for each such side.
+        mends: The changes that a corrected copy of the file needs, as far as they are known.
+        extents: The extents of the sound masks, by the index of their annotation.
     """
 
     images: list[Image] = field(default_factory=list)
@@ -138,10 +138,10 @@ def read_records(path: str, *, needs_annotations: bool) -> Records:
 
     Args:
         path: The file.
-        needs_annotations: Whether it must have any.
+        needs_annotations: Whether the file must have annotations.
 
     Raises:
-        UnreadableError: If it is not JSON, or has not the three lists.
+        UnreadableError: If it is not JSON, or lacks a list that it must have.
     """
     text, encoding = read_text(path)
     records = Records(mends=Mends(encoding=encoding))
@@ -178,7 +178,7 @@ def read_records(path: str, *, needs_annotations: bool) -> Records:
 
 
 def kind_of(value: Any) -> str:
-    """What a value is, in words."""
+    """Says in words what a value is."""
     return 'text' if isinstance(value, str) else 'a number' if is_number(value) else f'{value!r}'
 
 
@@ -195,7 +195,7 @@ def _check_list(key: str, value: Any, keys: Sequence[str]) -> None:
 
 
 def _lacks(records: Records, key: str, index: int, record: Any) -> bool:
-    """Whether a record has not all fields, which becomes a fault."""
+    """Returns whether a record lacks a required field, and adds a fault if so."""
     fields = REQUIRED[key]
     if not isinstance(record, dict):
         what, where = f'{key} are no objects', f'{key}[{index}] is {record!r:.60}'
@@ -221,7 +221,7 @@ def _read_image(records: Records, index: int, record: Any) -> None:
     if isinstance(record, dict) and _sound_id(record.get('id')):
         records.listed_images.add(record['id'])
     if isinstance(record, dict) and 'file_name' not in record and 'coco_url' in record:
-        what = 'images have a coco_url and no file_name, as of LVIS'
+        what = 'images have a coco_url and no file_name, as in LVIS'
         remedy = 'type="LVISV1Dataset" reads LVIS; for CocoDataset write the end of coco_url as file_name.'
         where = f'images[{index}] has coco_url {record["coco_url"]!r:.80}'
         records.faults.append(Fault('images-of-lvis', what, remedy, where))
@@ -273,9 +273,9 @@ def _read_annotation(records: Records, index: int, record: Any, extents: Extents
     image_id, category_id = record['image_id'], record['category_id']
     for key in ('image_id', 'category_id'):
         if not _sound_id(record[key]):
-            what = f'annotations have, as {key}, neither a number nor text'
+            what = f'annotations have as {key} neither a number nor text'
             where = f'annotations[{index}] has {key} {record[key]!r:.60}'
-            records.faults.append(Fault(f'annotation-{key}', what, 'Write the id of what it belongs to.', where))
+            records.faults.append(Fault(f'annotation-{key}', what, f'Write the id of the {key[:-3]}.', where))
             return
     given = record.get('id')
     where = f'annotations[{index}] (id {given!r}, image_id {image_id!r})'
@@ -319,13 +319,13 @@ def _read_annotation(records: Records, index: int, record: Any, extents: Extents
 def _read_mask(
     records: Records, index: int, segmentation: Any, extents: ExtentsReader, fault: Callable[..., Fault]
 ) -> tuple[int, int] | str | None:
-    """Looks at a segmentation; returns what :class:`Annotation` has as its mask."""
+    """Checks a segmentation; returns the ``mask`` of its :class:`Annotation`."""
     if not segmentation:
         return None
     try:
         run_lengths = check_segmentation(segmentation)
     except MaskError as error:
-        what = 'annotations have a segmentation that cannot be read as it is meant'
+        what = 'annotations have a segmentation that cannot be read as intended'
         remedy = 'Correct or remove them, or use a config without masks.'
         records.mask_faults.append(fault('segmentation', what, remedy, f'has a segmentation that {error}'))
         return 'unsound'

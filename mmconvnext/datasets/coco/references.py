@@ -1,4 +1,4 @@
-"""How the records of a COCO annotation file point to each other: ids, and categories that are listed twice."""
+"""Checks how the records of a COCO annotation file refer to each other: ids, and categories that are listed twice."""
 
 import os
 from collections import Counter
@@ -11,7 +11,7 @@ from mmconvnext.datasets.listing import first_few
 
 
 def check_references(findings: Findings, path: str, records: Records, *, evaluated: bool) -> None:
-    """Checks ids; leaves the records that count in ``records``, and what a sound copy needs in its ``mends``.
+    """Checks ids. ``records`` keeps only the records that count, and its ``mends`` get the changes that are needed.
 
     Args:
         findings: Gets what was found.
@@ -29,7 +29,7 @@ def check_references(findings: Findings, path: str, records: Records, *, evaluat
 
 
 def _check_kinds(findings: Findings, path: str, key: str, listed: Sequence[Image] | Sequence[Category]) -> None:
-    """Refuses a list with ids of both kinds, which pycocotools cannot sort."""
+    """Refuses a list where some ids are text and some numbers, since pycocotools cannot sort them."""
     text = next((record for record in listed if isinstance(record.id, str)), None)
     number = next((record for record in listed if not isinstance(record.id, str)), None)
     if text and number:
@@ -56,7 +56,7 @@ def _unique_images(findings: Findings, path: str, records: Records) -> list[Imag
 
 
 def _check_files(findings: Findings, path: str, images: Sequence[Image]) -> None:
-    """Says which files are listed under several ids: on each, the others' objects would be learnt as background."""
+    """Reports files that are listed under several ids: on each, the others' objects would be learnt as background."""
     count = Counter(image.file_name for image in images)
     if len(count) == len(images):
         return
@@ -129,7 +129,7 @@ def _unique_categories(findings: Findings, path: str, records: Records) -> list[
 
 
 def _is_parent_only(category: Category, same: Iterable[Category]) -> bool:
-    """Whether a category is the project that Roboflow lists as parent of a class of the same name."""
+    """Returns whether a category is the project that Roboflow lists as the parent of a class of the same name."""
     has_no_parent = category.parent in (None, '', 'none')
     return has_no_parent and any(other.parent == category.name for other in same if other is not category)
 
@@ -139,7 +139,7 @@ def _check_pointers(findings: Findings, path: str, records: Records) -> None:
     images = {image.id: image for image in records.images}
     categories = {category.id: category for category in records.categories}
     kept = []
-    # A few ids are asked for many times, so each is looked into once
+    # The same few ids are looked up many times, so each is turned into text only once
     alike: dict[str, dict[str, Any]] = {
         'image_id': {str(image_id): image for image_id, image in images.items()},
         'category_id': {str(category_id): category for category_id, category in categories.items()},
@@ -162,8 +162,7 @@ def _check_pointers(findings: Findings, path: str, records: Records) -> None:
                     f'{key}-of-another-kind',
                     Severity.REFUSES,
                     path,
-                    f'annotations have, as {key}, {kind_of(value)} where the {name} have an id that is '
-                    f'{kind_of(meant.id)}',
+                    f'annotations have {kind_of(value)} as {key}, but the {name} have {kind_of(meant.id)} as id',
                     'Write both as numbers.',
                     example=f'annotations[{annotation.place}] has {key} {value!r}, '
                     f'{name}[{meant.place}] has id {meant.id!r}',
@@ -183,7 +182,7 @@ def _check_pointers(findings: Findings, path: str, records: Records) -> None:
                 )
                 break
             elif key == 'image_id' and value in records.listed_images:
-                break  # what the image lacks is said
+                break  # what the image lacks is reported
             elif key == 'image_id':
                 findings.add(
                     'annotations-of-unlisted-images',
@@ -201,7 +200,7 @@ def _check_pointers(findings: Findings, path: str, records: Records) -> None:
                     path,
                     'annotations have a category_id that the file does not list, and MMDetection would drop them',
                     f'Its categories have ids such as {first_few((repr(c) for c in categories), 5)}: add the missing '
-                    'ones, or see whether one of the two starts at 0 and the other at 1.',
+                    'ones, or check whether one of the two starts at 0 and the other at 1.',
                     example=f'annotations[{annotation.place}] has category_id {value!r}',
                     total=total,
                 )
@@ -211,7 +210,7 @@ def _check_pointers(findings: Findings, path: str, records: Records) -> None:
 
 
 def _names(image: Image) -> set[str]:
-    """The name of an image's file, with and without folder and suffix."""
+    """Returns the name of an image's file, with and without folder and suffix."""
     name = os.path.basename(image.file_name)
     return {image.file_name, name, os.path.splitext(name)[0]}
 
@@ -234,7 +233,7 @@ def _check_annotation_ids(findings: Findings, path: str, records: Records, *, ev
             'annotation-id-0',
             Severity.MENDED,
             path,
-            "annotations have the id 0, which pycocotools takes for 'no match', so that its detection counts as missed",
+            "annotations have the id 0, which pycocotools takes for 'no match', so that its detection counts as wrong",
             'Annotations are numbered from 1 for the evaluation.',
             count=len(zeros),
             example=str(zeros[0]),

@@ -1,4 +1,4 @@
-"""Counts objects that are annotated more than once, under ids of their own."""
+"""Counts objects that are annotated more than once, under different ids."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,13 @@ FEW = 0.01  # of the annotations: too few to matter
 
 
 def check_repeated_objects(findings: Findings, path: str, kept: Sequence[Annotation], extents: Extents) -> None:
-    """Says how many annotations have image, category, box and mask of another one.
+    """Reports annotations that have the image, category, box and mask of another one.
 
     Args:
         findings: Gets what was found.
         path: The annotation file.
         kept: The annotations that are learnt or evaluated.
-        extents: Of the masks of the file. Masks of the same extent and area are taken for the same.
+        extents: The extents of the file's masks. Masks of the same extent and area are taken for the same.
     """
     first: dict[tuple, Annotation] = {}
     repeated = []
@@ -33,8 +33,8 @@ def check_repeated_objects(findings: Findings, path: str, kept: Sequence[Annotat
         'objects-repeated',
         Severity.CHANGES if len(repeated) >= FEW * len(kept) else Severity.HARMLESS,
         path,
-        'annotations have image, category, box and mask of another one, with an id of their own',
-        'Each counts as an object of its own, and an evaluation takes all but one for missed. List each object once.',
+        'annotations have the image, category, box and mask of another one, but another id',
+        'Each counts as an object of its own, and an evaluation counts all but one as missed. List each object once.',
         count=len(repeated),
         total=len(kept),
     )

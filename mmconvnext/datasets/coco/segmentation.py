@@ -1,4 +1,4 @@
-"""Whether MMDetection's loader and pycocotools can read the ``segmentation`` of an annotation."""
+"""Checks whether MMDetection's loader and pycocotools can read the ``segmentation`` of an annotation."""
 
 from collections.abc import Sequence
 from math import isfinite
@@ -20,8 +20,8 @@ class RunLengths(NamedTuple):
     """A run-length mask that is sound.
 
     Args:
-        height: Of the image, in pixels.
-        width: Likewise.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
         runs: How many pixels lie outside, inside, outside, ... down the columns; int64.
     """
 
@@ -34,7 +34,7 @@ def check_segmentation(segmentation: Any) -> RunLengths | None:
     """Checks the form of a segmentation that is not empty.
 
     Returns:
-        A run-length mask; None of polygons.
+        The run-length mask; None for polygons.
 
     Raises:
         MaskError: If the loader or pycocotools could not read it, or would read something else.
@@ -71,12 +71,12 @@ def check_segmentation(segmentation: Any) -> RunLengths | None:
 
 
 def has_short_parts(segmentation: Any) -> bool:
-    """Whether some polygons of a sound segmentation have less than three points; the loader leaves these out."""
+    """Whether some polygons of a sound segmentation have fewer than three points; the loader leaves these out."""
     return type(segmentation) is list and any(len(polygon) < 6 for polygon in segmentation)
 
 
 def text_of_bytes(counts: Any) -> str | None:
-    """The text of counts that were written as Python shows bytes, ``"b'...'"``; None of others."""
+    """Returns the text of counts that are written as Python prints bytes, ``"b'...'"``; None for other counts."""
     if isinstance(counts, str) and len(counts) > 2 and counts[:2] == "b'" and counts[-1] == "'":
         return counts[2:-1].replace('\\\\', '\\')
     return None
@@ -90,14 +90,15 @@ def _finite(values: Sequence[Any]) -> bool:
 
 
 def _runs(counts: Any) -> np.ndarray | None:
-    """The run lengths; None if some are not."""
+    """Returns the run lengths that counts stand for; None if they stand for none."""
     if isinstance(counts, list):
         sound = counts and all(type(v) is int and 0 <= v < MOST for v in counts)
         return np.array(counts, np.int64) if sound else None
     if not isinstance(counts, str) or not counts.isascii():
         return None
-    # pycocotools' text: 5 bits a character from '0' on, the sixth bit says that more follow, the last one's fifth bit
-    # is the sign; from the fourth run on, the difference to the run before the last
+    # pycocotools' text: a character, counted from '0', holds 5 bits of a number, and its sixth bit says that more
+    # characters follow. The fifth bit of the last one is the sign. From the fourth run on, a number is the difference
+    # to the run two before
     code = np.frombuffer(counts.encode('ascii'), np.uint8).astype(np.int64) - 48
     if not code.size or code.min() < 0 or code.max() > 63 or code[-1] & 32:
         return None

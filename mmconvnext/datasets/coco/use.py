@@ -1,4 +1,4 @@
-"""How the datasets and evaluators of a config use an annotation file."""
+"""Describes how the datasets and evaluators of a config use an annotation file."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ class CocoUse:
     Args:
         dataset: A ``CocoDataset`` that has not loaded anything yet; None where an evaluator alone reads the file.
         name: What the config calls it, such as ``train_dataloader.dataset``.
-        needs_masks: Whether the loader reads the ``segmentation`` of what it keeps.
+        needs_masks: Whether the loader reads the ``segmentation`` of the annotations that it keeps.
         evaluates: Whether the file is the truth of an evaluation.
         evaluates_masks: Whether this evaluation reads every ``segmentation``.
         needs_annotations: Whether there is something to learn or evaluate; a test that only writes results needs none.

@@ -132,7 +132,7 @@ def test_classes_of_coco_in_place_of_ones_own(root, own_coco, complaint):
 def test_lines_of_the_message_are_the_remedy(root, own_coco, complaint, check, tmp_path):
     cfg = Config.fromfile(root / 'configs/detection/cascade_convnext_t_3x.py')
     set_data_root(cfg, own_coco)
-    _, _, remedy = complaint(cfg).partition('a whole one):\n')
+    _, _, remedy = complaint(cfg).partition('a complete one):\n')
     lines, _, options = remedy.partition('and train it with\n')
     path = tmp_path / 'own.py'
     path.write_text('\n'.join(line.strip() for line in lines.splitlines()))
@@ -299,7 +299,7 @@ def test_file_names_that_are_whole_paths(own_coco, rewrite, own_detection, check
     (own_coco / 'train2017/train_1.jpg').unlink()
     finding = refused(own_detection, 'images-missing')
     assert finding.examples == ['/elsewhere/train_1.jpg']
-    assert 'whole path' in finding.remedy
+    assert 'absolute path' in finding.remedy
 
 
 def test_folder_that_is_in_file_name_and_data_prefix(rewrite, own_detection, refused):
