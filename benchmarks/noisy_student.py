@@ -89,8 +89,8 @@ def parse_args() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    parser.add_argument('--steps', type=arguments.count, default=600, help='of teacher and students (default: 600)')
-    parser.add_argument('--images', type=arguments.count, default=400, help='with and without labels (default: 400)')
+    parser.add_argument('--steps', type=arguments.count, default=1200, help='of teacher and students (default: 1200)')
+    parser.add_argument('--images', type=arguments.count, default=200, help='with and without labels (default: 200)')
     parser.add_argument('--rounds', type=arguments.count, default=1, help='students, one after the other (default: 1)')
     parser.add_argument('--score-thr', type=float, default=0.7, help='of the labels (default: 0.7)')
     parser.add_argument('--without-noise', action='store_true', help="train the students without the configs' noise")
