@@ -81,7 +81,7 @@ NOISE = [
         aug_space=[[dict(type=name)] for name in ('Brightness', 'Color', 'Contrast', 'Sharpness')],
         aug_num=1,
     ),
-    dict(type='RandomErasing', n_patches=(0, 2), ratio=(0, 0.1)),
+    dict(type='RandomErasing', n_patches=(1, 2), ratio=(0, 0.1)),
 ]
 
 
@@ -89,8 +89,8 @@ def parse_args() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    parser.add_argument('--steps', type=arguments.count, default=600, help='of teacher and students (default: 600)')
-    parser.add_argument('--images', type=arguments.count, default=400, help='with and without labels (default: 400)')
+    parser.add_argument('--steps', type=arguments.count, default=1200, help='of teacher and students (default: 1200)')
+    parser.add_argument('--images', type=arguments.count, default=200, help='with and without labels (default: 200)')
     parser.add_argument('--rounds', type=arguments.count, default=1, help='students, one after the other (default: 1)')
     parser.add_argument('--score-thr', type=float, default=0.7, help='of the labels (default: 0.7)')
     parser.add_argument('--without-noise', action='store_true', help="train the students without the configs' noise")

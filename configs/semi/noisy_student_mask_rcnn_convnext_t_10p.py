@@ -9,7 +9,7 @@ noisy_student = dict(
         data_prefix=dict(img='train2017/'),
     ),
     rounds=2,
-    # Unbiased Teacher (arXiv 2102.09480) found 0.7 best on COCO; the paper's 0.3 is of classifiers
+    # As Unbiased Teacher (arXiv 2102.09480) on COCO; the paper's 0.3 is of classifiers
     score_thr=0.7,
     # Images with a class of which the teacher finds fewer than 1 % are repeated (LVIS, arXiv 1908.03195), and no class
     # is cut: of COCO's commonest, each image has others that are rarer
