@@ -88,9 +88,13 @@ class QuietRunner(Runner):
             UserError: If the operating system refuses to write it. Earlier checkpoints stay as they are.
         """
         if file_client_args or is_remote(out_dir, kwargs.get('backend_args')):
-            super().save_checkpoint(out_dir, filename, file_client_args, *args, **kwargs)
+            with parts_unwrapped(unwrap(self.model)):
+                super().save_checkpoint(out_dir, filename, file_client_args, *args, **kwargs)
             return
-        with written_whole(Path(out_dir, filename), 'Earlier checkpoints are intact; go on with --resume.') as part:
+        with (
+            written_whole(Path(out_dir, filename), 'Earlier checkpoints are intact; go on with --resume.') as part,
+            parts_unwrapped(unwrap(self.model)),
+        ):
             super().save_checkpoint(out_dir, part.name, None, *args, **kwargs)
 
     def build_evaluator(self, evaluator: Any) -> Evaluator:
@@ -147,7 +151,7 @@ class QuietRunner(Runner):
         """
         content = read_file(locate(filename))
         model = unwrap(self.model)
-        with _parts_unwrapped(model):
+        with parts_unwrapped(model):
             return self._load_content(model, content, filename)
 
     def _load_content(self, model: nn.Module, content: Any, filename: str) -> dict[str, Any]:
@@ -219,10 +223,10 @@ class QuietRunner(Runner):
 
 
 @contextmanager
-def _parts_unwrapped(model: nn.Module) -> Iterator[None]:
+def parts_unwrapped(model: nn.Module) -> Iterator[None]:
     """Gives parts of a model their own names, where each part is in a wrapper for distributed training.
 
-    A checkpoint has the names of the model without wrappers.
+    A checkpoint has the names of the model without wrappers, whether it is saved or loaded.
     """
     wrapped = {name: part for name, part in model.named_children() if is_model_wrapper(part)}
     for name, part in wrapped.items():
