@@ -13,7 +13,9 @@ class StagedBackbone(DenseBackbone):
 
     The stem is ``downsample_layers.0``, what lies between the stages ``downsample_layers.1`` to ``.3``, the blocks are
     ``stages.i.j``, and the norm of each output is ``norm{i}``. The layers for learning-rate decay are those of the
-    authors' detection (``layer_wise``) and segmentation (``stage_wise``) code, released with arXiv 2201.03545.
+    authors' detection (``layer_wise``) and segmentation (``stage_wise``) code, released with arXiv 2201.03545. What
+    they fine-tune the small sizes of ConvNeXt V2 with is ``single`` (optim_factory.py, released with arXiv 2301.00808):
+    each block is a layer, with the downsampling layer before it, and the stem is in that of the first block.
 
     Attributes:
         arch (Arch): Depth and width of each of the four stages.
@@ -39,20 +41,23 @@ class StagedBackbone(DenseBackbone):
         for i in range(self.frozen_stages):
             yield self.downsample_layers[i]
             yield self.stages[i]
-            if i in self.out_indices:
+            if hasattr(self, f'norm{i}'):  # not where a subclass has none
                 yield getattr(self, f'norm{i}')
 
     def num_layers(self, decay_type: str) -> int:
-        """See :func:`derive_num_layers`."""
-        return derive_num_layers(self.arch.depths)
+        """See :func:`derive_num_layers`; with ``single`` the number of blocks."""
+        return sum(self.arch.depths) if decay_type == 'single' else derive_num_layers(self.arch.depths)
 
     def layer_of(self, name: str, decay_type: str) -> int:
         """Layer of a parameter such as ``stages.2.5.pwconv1.weight``; the output norms' is N + 1."""
         num_layers = self.num_layers(decay_type)
         part, *rest = name.split('.')
         if part not in ('downsample_layers', 'stages'):
-            return num_layers + 1  # the output norms are as fresh as the head
+            return num_layers + 1  # norms of outputs are as fresh as the head
         stage = int(rest[0])
+        if decay_type == 'single':
+            block = int(rest[1]) if part == 'stages' else 0
+            return sum(self.arch.depths[:stage]) + block + 1
         if decay_type == 'stage_wise':
             return 0 if part == 'downsample_layers' else stage + 1
         if part == 'downsample_layers':

@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from mmconvnext.config.backbone import backbone_path, find_backbone
+from mmconvnext.config.mini_classification import scale_down_classification
 from mmconvnext.config.mini_pretraining import scale_down_pretraining
 from mmconvnext.config.options import LOADERS, Options
 from mmconvnext.config_tree import as_list, look_up, walk
@@ -124,6 +125,9 @@ def scale_down(cfg: Config, root: Path, options: Options) -> None:
         UserError: If there is no mini recipe for the config's model, or the config has another structure than ours.
         FileExistsError: If ``root`` holds something else.
     """
+    if cfg.model.get('type') == 'ImageClassifier':
+        scale_down_classification(cfg, root.with_name(f'{root.name}_classes'), options)
+        return
     pretraining = cfg.model.get('type') == 'FCMAE'
     done = reads_from(cfg, root)
     if not done and not pretraining:

@@ -17,7 +17,7 @@ LISTINGS = (
 # the log file of a training gets them
 DETAILS = (
     *('Evaluating ', 'bbox_mAP_copypaste', 'segm_mAP_copypaste', 'figures of pycocotools'),
-    *('layer_wise learning-rate decay', 'stage_wise learning-rate decay'),
+    *(f'{kind} learning-rate decay' for kind in ('layer_wise', 'stage_wise', 'single')),
 )
 # How the lines start that pycocotools prints: its results, and what it is doing
 FIGURES = ('Evaluate annotation type', ' Average Precision', ' Average Recall')
