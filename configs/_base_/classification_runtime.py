@@ -13,4 +13,4 @@ default_hooks = dict(
 )
 custom_hooks = [dict(type='SkippedImagesHook')]
 # Mixup draws one number for a batch: each GPU its own
-randomness = dict(diff_rank_seed=True)
+randomness = dict(seed=None, diff_rank_seed=True)

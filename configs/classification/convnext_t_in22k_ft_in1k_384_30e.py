@@ -1,5 +1,5 @@
-# ConvNeXt-T trained on ImageNet-22K, fine-tuned on ImageNet-1K at 384 pixels (arXiv 2201.03545, table 6; the authors' README).
-# Published: top-1 84.1. The authors' code has learning-rate layers for 27 blocks in stage 3 alone, and no
+# ConvNeXt-T trained on ImageNet-22K, fine-tuned on ImageNet-1K at 384 pixels (arXiv 2201.03545, table 6; the authors'
+# README). Published: top-1 84.1. The authors' code has learning-rate layers for 27 blocks in stage 3 alone, and no
 # command for tiny; here it has the 6 layers of its detectors
 _base_ = [
     '../_base_/models/convnext_classifier.py',

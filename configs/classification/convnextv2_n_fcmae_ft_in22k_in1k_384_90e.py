@@ -1,5 +1,6 @@
 # ConvNeXt V2-N after FCMAE and ImageNet-22K, fine-tuned on ImageNet-1K at 384 pixels (arXiv 2301.00808,
-# table 13). Published: top-1 83.4. The authors did not release the weights between: the config of ImageNet-22K gives them
+# table 13). Published: top-1 83.4. The authors did not release the weights in between: the config of ImageNet-22K
+# gives them
 _base_ = [
     '../_base_/models/convnext_classifier.py',
     '../_base_/datasets/imagenet_384.py',

@@ -163,7 +163,7 @@ class TimmFeatures(DenseBackbone):
         """
         if decay_type == 'single':
             raise UserError(
-                "decay_type='single' makes a layer of each block of a ConvNeXt, and the backbone is a TimmFeatures. Set "
+                "decay_type='single' is defined by the blocks of a ConvNeXt, and the backbone is a TimmFeatures. Set "
                 "decay_type='layer_wise', and decay_layers of the backbone to its number of layers.",
                 decay_type=decay_type,
             )

@@ -46,7 +46,7 @@ class ImageClassifier(BaseModel):
         self.backbone = MODELS.build(backbone)
         if not isinstance(self.backbone, ConvNeXtClassifier):
             raise UserError(
-                f'the backbone of ImageClassifier is a {type(self.backbone).__name__}, which returns maps; it must be a '
+                f'the backbone of ImageClassifier is a {type(self.backbone).__name__}; it must be a '
                 'ConvNeXtClassifier, which returns logits.',
                 argument='backbone',
             )

@@ -59,8 +59,8 @@ class TimmTransform(BaseTransform):
 def posterize(image: Image.Image, bits: int, **unused: Any) -> Image.Image:
     """Keeps the upper bits of each pixel; none of them gives a black image.
 
-    RandAugment of magnitude 9 with a spread of 0.5 asks for 0 bits in about one of 700 images. Pillow refuses that since
-    release 13, of which timm 1.0.31 does not know; before, and so in the published trainings, the image became black.
+    RandAugment of magnitude 9 with a spread of 0.5 asks for 0 bits now and then. Pillow refuses that since release 13,
+    of which timm 1.0.31 does not know; before, and so in the published trainings, the image became black.
     """
     if bits >= 8:
         return image

@@ -15,8 +15,8 @@ VAL_IMAGES = 20
 STORED = 96  # pixels of the images' sides
 SIDE = 64  # pixels of what the network sees
 BATCH_SIZE = 20
-EPOCHS = 20
-LR = 2e-3
+EPOCHS = 10
+LR = 1e-3
 WARMUP_EPOCHS = 2
 AVERAGED_EPOCHS = 2  # over which the average of the weights reaches
 
