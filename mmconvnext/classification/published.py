@@ -34,7 +34,7 @@ class PublishedAccuracyHook(Hook):
         if self.weights and len(classes) == len(synsets) and list(classes) != synsets:
             wrong = next(name for name, synset in zip(classes, synsets) if name != synset)
             runner.logger.warning(
-                f'{self.weights.name} numbers ImageNet\'s classes in the order of their synsets, and the folders '
+                f"{self.weights.name} numbers ImageNet's classes in the order of their synsets, and the folders "
                 f'are others, such as {wrong}: rename them to synsets such as {synsets[0]}, or the accuracy is of chance'
             )
 

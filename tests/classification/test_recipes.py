@@ -209,5 +209,7 @@ def test_layers_of_single_are_the_blocks() -> None:
     """optim_factory.py: 18 in tiny, 12 in atto, femto and pico, 14 in nano; the stem is in the layer of block 1."""
     counts = {size: sum(ARCHS[size].depths) for size in ('atto', 'femto', 'pico', 'nano', 'tiny')}
     assert counts == dict(atto=12, femto=12, pico=12, nano=14, tiny=18)
-    assert 0.9 ** steps_to_head('backbone.downsample_layers.0.0.weight', 'tiny', 'single') == pytest.approx(0.150, abs=5e-4)
+    assert 0.9 ** steps_to_head('backbone.downsample_layers.0.0.weight', 'tiny', 'single') == pytest.approx(
+        0.150, abs=5e-4
+    )
     assert steps_to_head('backbone.stages.3.2.dwconv.weight', 'tiny', 'single') == 1

@@ -20,9 +20,7 @@ from mmconvnext.errors import UserError
 from tests.conftest import ROOT
 
 CONFIGS = sorted((ROOT / 'configs/classification').glob('*.py'))
-LETTERS = dict(
-    a='atto', f='femto', p='pico', n='nano', t='tiny', s='small', b='base', l='large', xl='xlarge', h='huge'
-)
+LETTERS = dict(a='atto', f='femto', p='pico', n='nano', t='tiny', s='small', b='base', l='large', xl='xlarge', h='huge')
 
 
 def timms_name(path: Path) -> str:
