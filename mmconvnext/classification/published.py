@@ -34,8 +34,8 @@ class PublishedAccuracyHook(Hook):
         if self.weights and len(classes) == len(synsets) and list(classes) != synsets:
             wrong = next(name for name, synset in zip(classes, synsets) if name != synset)
             runner.logger.warning(
-                f"{self.weights.name} numbers ImageNet's classes in the order of their synsets, and the folders "
-                f'are others, such as {wrong}: rename them to synsets such as {synsets[0]}, or the accuracy is of chance'
+                f"{self.weights.name} numbers ImageNet's classes in the order of their synsets, and the folders are "
+                f'others, such as {wrong}: rename them to synsets such as {synsets[0]}, or the accuracy is of chance'
             )
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:

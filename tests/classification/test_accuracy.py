@@ -2,6 +2,7 @@
 
 import math
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -61,13 +62,8 @@ class Log:
 
 
 def evaluated(checkpoint: str, side: int, images: int, classes: list[str], top1: float) -> Log:
-    class Dataset:
-        metainfo = dict(classes=classes)
-
-        def __len__(self) -> int:
-            return images
-
-    runner = SimpleNamespace(logger=Log(), test_dataloader=SimpleNamespace(dataset=Dataset()))
+    dataset = MagicMock(metainfo=dict(classes=classes), __len__=lambda _: images)
+    runner = SimpleNamespace(logger=Log(), test_dataloader=SimpleNamespace(dataset=dataset))
     hook = PublishedAccuracyHook(checkpoint)
     hook.before_test(runner)
     hook.after_test_iter(runner, 0, dict(inputs=torch.zeros(2, 3, side, side)))
