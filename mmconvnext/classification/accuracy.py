@@ -30,14 +30,15 @@ class TopKAccuracy(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keeps of each image how many classes are not less likely than its own, and its cross-entropy."""
-        for sample in data_samples:
+        logits = torch.stack([sample['logits'] for sample in data_samples])  # (B, classes)
+        labels = torch.tensor([sample['gt_label'] for sample in data_samples], device=logits.device)
+        before = (~(logits < logits.gather(1, labels[:, None]))).sum(1) - 1
+        losses = F.cross_entropy(logits, labels, reduction='none')
+        for sample, rank, loss in zip(data_samples, before.tolist(), losses.tolist()):
             if skipped := sample.get('skipped'):
                 self.results.append(dict(unreadable=next(iter(skipped.items()))))
-                continue
-            logits, label = sample['logits'], sample['gt_label']
-            before = int((~(logits < logits[label])).sum()) - 1
-            loss = float(F.cross_entropy(logits[None], torch.tensor([label], device=logits.device)))
-            self.results.append(dict(before=before, loss=loss, classes=len(logits)))
+            else:
+                self.results.append(dict(before=rank, loss=loss, classes=logits.shape[1]))
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Returns ``top-1`` and so on in percent, and ``cross_entropy``; ``unreadable`` if some could not be read."""

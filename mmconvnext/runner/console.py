@@ -39,6 +39,8 @@ FOREIGN_WARNINGS = (
     ('`reduce_zero_label` will be deprecated', r'mmseg\.'),
     ('The shape of value will convert', r'mmengine\.structures'),
     ('torch.meshgrid: in an upcoming release', r'torch\.functional'),
+    # MMEngine steps the schedule after each batch, also of those that are accumulated for a step of the optimizer
+    (r'Detected call of `scheduler.step\(\)` before `optimizer.step\(\)`', r'mmengine\.'),
 )
 
 

@@ -18,7 +18,7 @@ from mmengine.structures import BaseDataElement
 
 from mmconvnext.backbones import ARCHS
 from mmconvnext.checkpoints.manifest import MANIFEST
-from tests.classification.test_transforms import CONFIGS, LETTERS
+from tests.classification.test_transforms import CONFIGS, LETTERS, read
 from tests.conftest import ROOT
 
 
@@ -92,7 +92,7 @@ def rows() -> dict[str, Row]:
 
 
 def load(name: str) -> Config:
-    cfg = Config.fromfile(ROOT / f'configs/classification/{name}.py')
+    cfg = read(ROOT / f'configs/classification/{name}.py')
     init_default_scope(cfg.default_scope)
     cfg.optim_wrapper.type = 'OptimWrapper'
     cfg.optim_wrapper.optimizer.fused = False
@@ -194,10 +194,10 @@ def test_five_steps_have_the_recipes_rate_of_every_parameter(name: str) -> None:
         for of, lr in seen.items():
             expected = row.lr * factor * row.decay ** steps_to_head(of, size, row.decay_type)
             assert lr == pytest.approx(expected, rel=1e-6), (step, of)
-        if size in ('atto', 'tiny'):
+        if size == 'atto' and step < 2:
             loss = model(torch.empty(2, 3, 64, 96, device='meta'), samples, mode='loss')['loss']
             loss.backward()
-        else:  # the graph of the others takes seconds
+        else:  # a graph on the meta device takes seconds
             for parameter in model.parameters():
                 parameter.grad = torch.empty_like(parameter)
         wrapper.optimizer.step()

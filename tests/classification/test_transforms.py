@@ -1,5 +1,7 @@
 """What a recipe evaluates is, pixel by pixel, what timm evaluates the published weights on, and the authors' code."""
 
+import copy
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +31,18 @@ def timms_name(path: Path) -> str:
     return f'{net}_{LETTERS[letter]}.{"" if tag[0] == "fcmae" else "fb_"}{"_".join(tag)}'
 
 
+@cache
+def _read(path: Path) -> Config:
+    return Config.fromfile(path)
+
+
+def read(path: Path) -> Config:
+    """A recipe, which is read from its files once."""
+    return copy.deepcopy(_read(path))
+
+
 def evaluated(path: Path, photograph: Path) -> torch.Tensor:
-    cfg = Config.fromfile(path)
+    cfg = read(path)
     init_default_scope(cfg.default_scope)
     pipeline = Compose(cfg.test_dataloader.dataset.pipeline)
     return pipeline(dict(img_path=str(photograph), gt_label=0))['inputs']
@@ -72,7 +84,7 @@ def test_images_of_every_kind_become_rgb(mode: str, photograph: Path, tmp_path: 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_every_recipe_augments_as_the_papers_say(path: Path) -> None:
     """arXiv 2201.03545, table 5; arXiv 2301.00808, tables 9 to 13: RandAugment (9, 0.5), erasing 0.25."""
-    cfg = Config.fromfile(path)
+    cfg = read(path)
     (given,) = [node for node in walk(cfg.train_dataloader.dataset.pipeline) if node.type == 'TimmTransform']
     side = 384 if '_384_' in path.stem else 512 if '_512_' in path.stem else 224
     assert given == dict(
