@@ -194,12 +194,9 @@ def test_five_steps_have_the_recipes_rate_of_every_parameter(name: str) -> None:
         for of, lr in seen.items():
             expected = row.lr * factor * row.decay ** steps_to_head(of, size, row.decay_type)
             assert lr == pytest.approx(expected, rel=1e-6), (step, of)
-        if size == 'atto' and step < 2:
+        if size == 'atto' and step < 2:  # an update of the others takes a second on the meta device
             loss = model(torch.empty(2, 3, 64, 96, device='meta'), samples, mode='loss')['loss']
             loss.backward()
-        else:  # a graph on the meta device takes seconds
-            for parameter in model.parameters():
-                parameter.grad = torch.empty_like(parameter)
         wrapper.optimizer.step()
         for schedule in schedules:
             schedule.step()
