@@ -12,5 +12,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
 )
 custom_hooks = [dict(type='SkippedImagesHook')]
+# All images have one size, for which cuDNN finds its fastest way once
+env_cfg = dict(cudnn_benchmark=True)
 # Mixup draws one number for a batch: each GPU its own
 randomness = dict(seed=None, diff_rank_seed=True)

@@ -120,6 +120,18 @@ def test_a_file_of_other_classes_cannot_be_evaluated(path: Path) -> None:
     assert torch.equal(model.backbone.head.weight, before)
 
 
+def test_a_training_may_start_from_a_file_of_other_classes(path: Path) -> None:
+    """``load_from`` of a config; the runner is strict in tests and resumed trainings alone."""
+    donor = network(1, classes=9)
+    torch.save(dict(model=official(donor)), path)
+    model = fresh(1)
+    before = model.backbone.head.weight.clone()
+    report = load_detector(model, path, strict=False)
+    assert torch.equal(model.backbone.head.weight, before)
+    assert torch.equal(model.backbone.norm.weight, donor.norm.weight)
+    assert 'backbone.head fresh' in report
+
+
 def test_a_file_that_lost_a_part_of_the_head_is_refused(path: Path) -> None:
     state = official(network(1))
     del state['norm.weight'], state['norm.bias']

@@ -1,6 +1,7 @@
 """What a recipe evaluates is, pixel by pixel, what timm evaluates the published weights on, and the authors' code."""
 
 import copy
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -113,6 +114,13 @@ def test_no_image_stops_a_training_that_is_posterized_to_0_bits(photograph: Path
             assert np.array(op(image)).max() == 0
     assert np.array_equal(posterize(image, 8), image)
     assert np.array_equal(posterize(image, 3), np.array(image) & 0b11100000)
+
+
+def test_without_timm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, 'timm', None)
+    with pytest.raises(UserError, match=r'mmconvnext\[imagenet\]') as caught:
+        TimmTransform(input_size=224)
+    assert caught.value.facts['package'] == 'timm'
 
 
 def test_arguments_that_timm_does_not_have_are_refused() -> None:
