@@ -20,3 +20,7 @@ class StepEMAHook(EMAHook):
         """Moves the average if the optimizer has made a step."""
         if runner.optim_wrapper.should_update():
             super().after_train_iter(runner, batch_idx, data_batch, outputs)
+
+    def after_train(self, runner: Runner) -> None:
+        """Leaves the average in the model, so that the pictures are of what was evaluated and saved."""
+        self.before_val_epoch(runner)

@@ -48,13 +48,15 @@ def prepared(folder: Path, name: str) -> Prepared:
 def test_a_training_averages_is_resumed_and_evaluated(folder: Path, capsys: pytest.CaptureFixture) -> None:
     run = prepared(folder, 'first')
     prepare_training(run, pretrained='none')
-    metrics = train(build_trainer(run))
+    runner = build_trainer(run)
+    metrics = train(runner)
     printed = capsys.readouterr().out
     # Of 14 images an epoch has three batches of 4, so 4 epochs have 6 steps of two batches
     whole = torch.load(folder / 'first/epoch_4.pth', weights_only=False)
     assert whole['ema_state_dict']['steps'] == 6
     head = 'backbone.head.weight'
     assert not torch.equal(whole['state_dict'][head], whole['ema_state_dict'][f'module.{head}'])
+    assert torch.equal(runner.model.state_dict()[head], whole['state_dict'][head])
     assert metrics['unreadable'] == 1
     for split in ('train', 'val'):
         assert f'{folder}/{split}/bee/1.JPEG' in printed
