@@ -69,6 +69,7 @@ setup(
         ],
         'hub': ['huggingface_hub'],  # for checkpoint='hf-hub:...'
         'timm': ['timm>=1.0.31', 'huggingface_hub'],  # for backbones of type TimmFeatures
+        'imagenet': ['timm>=1.0.31'],  # for tools/finetune.py and tools/evaluate.py
         'test': [
             'pytest',
             'pytest-xdist',

@@ -26,7 +26,7 @@ class DenseBackbone(BaseModule):
         """Returns the number of layers N for learning-rate decay, without the stem, which is layer 0, and the head.
 
         Args:
-            decay_type: ``layer_wise`` or ``stage_wise``.
+            decay_type: ``layer_wise``, ``stage_wise`` or ``single``.
         """
 
     @abstractmethod
@@ -35,7 +35,7 @@ class DenseBackbone(BaseModule):
 
         Args:
             name: Its name within the backbone.
-            decay_type: ``layer_wise`` or ``stage_wise``.
+            decay_type: ``layer_wise``, ``stage_wise`` or ``single``.
         """
 
     def no_weight_decay(self) -> set[str]:

@@ -13,7 +13,9 @@ class StagedBackbone(DenseBackbone):
 
     The stem is ``downsample_layers.0``. The layers between the stages are ``downsample_layers.1`` to ``.3``, the blocks
     ``stages.i.j``, and the norms of the outputs ``norm{i}``. The layers for learning-rate decay are those of the
-    authors' detection (``layer_wise``) and segmentation (``stage_wise``) code, released with arXiv 2201.03545.
+    authors' detection (``layer_wise``) and segmentation (``stage_wise``) code, released with arXiv 2201.03545, and of
+    their fine-tuning of small ConvNeXt V2 (``single``; optim_factory.py, released with arXiv 2301.00808). With
+    ``single`` each block is a layer. The downsampling layer before a block is in the same layer, and so is the stem.
 
     Attributes:
         arch (Arch): Depth and width of each of the four stages.
@@ -39,12 +41,12 @@ class StagedBackbone(DenseBackbone):
         for i in range(self.frozen_stages):
             yield self.downsample_layers[i]
             yield self.stages[i]
-            if i in self.out_indices:
+            if hasattr(self, f'norm{i}'):  # not where a subclass has none
                 yield getattr(self, f'norm{i}')
 
     def num_layers(self, decay_type: str) -> int:
-        """See :func:`derive_num_layers`."""
-        return derive_num_layers(self.arch.depths)
+        """See :func:`derive_num_layers`; with ``single`` the number of blocks."""
+        return sum(self.arch.depths) if decay_type == 'single' else derive_num_layers(self.arch.depths)
 
     def layer_of(self, name: str, decay_type: str) -> int:
         """Returns the layer of a parameter such as ``stages.2.5.pwconv1.weight``; the output norms' is N + 1."""
@@ -53,6 +55,9 @@ class StagedBackbone(DenseBackbone):
         if part not in ('downsample_layers', 'stages'):
             return num_layers + 1  # the output norms are as new as the head
         stage = int(rest[0])
+        if decay_type == 'single':
+            block = int(rest[1]) if part == 'stages' else 0
+            return sum(self.arch.depths[:stage]) + block + 1
         if decay_type == 'stage_wise':
             return 0 if part == 'downsample_layers' else stage + 1
         if part == 'downsample_layers':

@@ -157,7 +157,17 @@ class TimmFeatures(DenseBackbone):
         return self
 
     def num_layers(self, decay_type: str) -> int:
-        """Returns ``decay_layers``, for either type."""
+        """Returns ``decay_layers``, over which ``layer_wise`` and ``stage_wise`` distribute the blocks.
+
+        Raises:
+            UserError: If the type is ``single``, which is defined for ConvNeXt's blocks alone.
+        """
+        if decay_type == 'single':
+            raise UserError(
+                "decay_type='single' is defined by the blocks of a ConvNeXt, and the backbone is a TimmFeatures. Set "
+                "decay_type='layer_wise', and decay_layers of the backbone to its number of layers.",
+                decay_type=decay_type,
+            )
         return self.decay_layers
 
     def layer_of(self, name: str, decay_type: str) -> int:
@@ -198,8 +208,12 @@ class TimmFeatures(DenseBackbone):
                 yield f'norm{i}'
 
 
-def import_timm() -> ModuleType:
+def import_timm(what: str = 'TimmFeatures', extra: str = 'timm') -> ModuleType:
     """Returns timm.
+
+    Args:
+        what: What needs it, for the error.
+        extra: Of this package's extras, the one that brings it.
 
     Raises:
         UserError: If it is not installed.
@@ -209,7 +223,7 @@ def import_timm() -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != 'timm':
             raise
-        message = "TimmFeatures needs timm, which is not installed: pip install 'mmconvnext[timm]'."
+        message = f"{what} needs timm, which is not installed: pip install 'mmconvnext[{extra}]'."
         raise UserError(message, package='timm') from error
     return timm
 

@@ -9,7 +9,8 @@ A checkpoint passes these modules, none of which imports a later one::
     fit_backbone  a ConvNeXt -> what to load (load_plan), by check_tensors and adapt_stem
     fit_by_name   the same for another backbone, whose tensors have its own names
     fit_timm      the same for a network of timm, whose names may be others that timm reads
-    fit_detector  the same for a whole detector or segmentor
+    fit_classifier  the same for a ConvNeXt with its head
+    fit_detector  the same for a whole detector, segmentor or classifier
     load          changes the model
 
 convert writes a recognised ConvNeXt in another dialect.

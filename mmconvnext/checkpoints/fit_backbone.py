@@ -30,6 +30,8 @@ def fit_backbone(
 ) -> LoadPlan:
     """Checks a network against ``backbone``.
 
+    Of a classifier the head stays as it is if the network has none, or one of other classes.
+
     Args:
         backbone: The backbone, which may be on the meta device.
         found: The network.
@@ -65,12 +67,14 @@ def fit_backbone(
         part, index, *_ = name.split('.')
         later_stage = part in ('downsample_layers', 'stages') and int(index) >= len(backbone.stages)
         other_output = re.fullmatch(r'norm\d+', part) and f'{part}.weight' not in wanted
-        if part in ('head', 'norm') or later_stage or other_output:
+        not_here = part in ('head', 'norm') and name not in wanted  # only a classifier has them
+        other_classes = part == 'head' and not not_here and tensor.shape != wanted[name].shape
+        if not_here or other_classes or later_stage or other_output:
             plan.left_out.append(name)
         else:
             plan.state[name] = tensor
     there = {name.split('.')[0] for name in plan.state}
-    plan.fresh = [n for n in wanted if n.startswith('norm') and n.split('.')[0] not in there]
+    plan.fresh = [n for n in wanted if n.startswith(('norm', 'head')) and n.split('.')[0] not in there]
     plan.total = len(wanted) - len(plan.fresh)
     expected = {name: tensor for name, tensor in wanted.items() if name not in plan.fresh}
     adapts = network.in_channels and network.in_channels != backbone.in_channels

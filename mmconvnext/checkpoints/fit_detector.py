@@ -1,4 +1,4 @@
-"""Checks the tensors of a whole detector or segmentor against a model, without changing the model."""
+"""Checks the tensors of a whole detector, segmentor or classifier against a model, without changing the model."""
 
 from collections.abc import Iterable, Mapping
 
@@ -9,6 +9,7 @@ from mmconvnext.backbones.convnext import ConvNeXt
 from mmconvnext.checkpoints.check_tensors import check_tensors
 from mmconvnext.checkpoints.errors import CheckpointError, count_and_list
 from mmconvnext.checkpoints.fit_backbone import fit_backbone
+from mmconvnext.checkpoints.fit_classifier import fit_classifier, path_of_classifier
 from mmconvnext.checkpoints.load_plan import LoadPlan
 from mmconvnext.checkpoints.recognise import Found, prefixes_of, recognise
 
@@ -24,7 +25,7 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
     """Checks tensors against ``model``.
 
     Args:
-        model: A detector or segmentor.
+        model: A detector, segmentor or classifier.
         tensors: A ConvNeXt's may have the names of any dialect, the others have the model's own.
             The names of Mask R-CNN, Cascade R-CNN and UperNet are the same in all versions of these.
         source: The file's name for messages.
@@ -34,6 +35,8 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
     Raises:
         CheckpointError: If they do not fit.
     """
+    if (classifier := path_of_classifier(model)) is not None:
+        return fit_classifier(model, classifier, tensors, source, strict=strict)
     modules = dict(model.named_modules())
     paths: dict[str, nn.Module] = {path: m for path, m in modules.items() if isinstance(m, DenseBackbone)}
     if not paths and 'backbone' in modules:  # OpenMMLab's own

@@ -24,8 +24,8 @@ OF_COCO_METRICS = {
 def check_monitored(cfg: Config) -> None:
     """Checks that the metrics that hooks and schedules monitor are among those of the evaluators.
 
-    Otherwise MMEngine would fail after the first evaluation. Only MMDetection's CocoMetric and MMSegmentation's
-    IoUMetric are known here; with any other evaluator nothing is checked.
+    Otherwise MMEngine would fail after the first evaluation. Only MMDetection's CocoMetric, MMSegmentation's
+    IoUMetric and this package's TopKAccuracy are known here; with any other evaluator nothing is checked.
 
     Raises:
         UserError: If one is not. ``facts['key']`` is the setting, ``facts['names']`` the evaluators' metrics.
@@ -56,6 +56,8 @@ def _names(evaluator: Mapping[str, Any]) -> list[str] | None:
         table, kinds, prefix, names = OF_IOU_METRICS, evaluator.get('iou_metrics', ['mIoU']), None, ['aAcc']
     elif evaluator.get('type') == 'CocoMetric':
         table, kinds, prefix, names = OF_COCO_METRICS, evaluator.get('metric', 'bbox'), 'coco', []
+    elif evaluator.get('type') == 'TopKAccuracy':
+        return [*(f'top-{k}' for k in evaluator.get('topk', (1, 5))), 'cross_entropy']
     else:
         return None
     for kind in [kinds] if isinstance(kinds, str) else kinds:

@@ -12,6 +12,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from mmconvnext.config.backbone import backbone_path, find_backbone
+from mmconvnext.config.mini_classification import scale_down_classification
 from mmconvnext.config.mini_pretraining import scale_down_pretraining
 from mmconvnext.config.mini_semi import scale_down_semi
 from mmconvnext.config.options import LOADERS, Options
@@ -160,6 +161,9 @@ def scale_down(cfg: Config, root: Path, options: Options) -> None:
             this package's recipes.
         FileExistsError: If ``root`` holds something else.
     """
+    if cfg.model.get('type') == 'ImageClassifier':
+        scale_down_classification(cfg, root.with_name(f'{root.name}_classes'), options)
+        return
     pretraining = cfg.model.get('type') == 'FCMAE'
     done = reads_from(cfg, root)
     if not done and not pretraining:

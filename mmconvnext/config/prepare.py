@@ -194,6 +194,9 @@ def prepare_training(
     if auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise UserError('--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config.')
+        if not cfg.auto_scale_lr.get('enable'):  # not a config that this has changed before
+            # MMEngine compares with the batch of one process times their number, whatever is accumulated for a step
+            cfg.auto_scale_lr.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
         cfg.auto_scale_lr.enable = True
     check_weights(cfg.model)
 

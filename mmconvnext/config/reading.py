@@ -72,7 +72,7 @@ def read_config(path: str | Path) -> Config:
 
 
 def is_segmentation(cfg: Config) -> bool:
-    """Returns whether the config is of a segmentor. Otherwise it is of a detector or of a pre-training.
+    """Returns whether the config is of a segmentor. Otherwise it is of a detector, a classifier or a pre-training.
 
     Raises:
         UserError: If ``default_scope`` is not that of MMDetection, MMSegmentation or MMEngine.
@@ -81,7 +81,7 @@ def is_segmentation(cfg: Config) -> bool:
     if scope not in ('mmdet', 'mmseg', 'mmengine'):
         raise UserError(
             f"default_scope is {scope!r}; it must be 'mmdet' (detection), 'mmseg' (segmentation) or 'mmengine' "
-            '(pre-training).',
+            '(classification and pre-training).',
             default_scope=scope,
         )
     return scope == 'mmseg'

@@ -185,6 +185,8 @@ def _check_paths(cfg: Config, sources: Sequence[Source], segmentation: bool) -> 
     layout = ADE20K_LAYOUT if segmentation else COCO_LAYOUT
     if any(not _loads_like(source.dataset, 'mmdet', 'CocoDataset', ()) for source in sources) and not segmentation:
         layout = '    what the dataset of the config reads, by its ann_file and data_prefix'
+    # A dataset that only this package has may tell its own
+    layout = next((dataset.LAYOUT for source in sources if hasattr(dataset := source.dataset, 'LAYOUT')), layout)
     lines += [f'Expected under the data root (--data-root, now {", ".join(roots)}):']
     lines += [layout]
     lines += [f'For other names of files and folders write a config of your own; {PAGE} shows how.']

@@ -13,7 +13,7 @@ import io
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -300,7 +300,28 @@ def write_mini(
     if seed < 0:
         raise UserError(f'The seed of the mini set must not be negative, but it is {seed}.')
     counts = {'train_images': train_images, 'val_images': val_images}
+
+    def write(staged: Path) -> None:
+        _write_split(staged, 'train', 'training', train_images, size, (seed, 0))
+        _write_split(staged, 'val', 'validation', val_images, size, (seed, 1))
+
     manifest = {'format': FORMAT, **counts, 'image_size': list(size), 'seed': seed}
+    write_once(root, manifest, _files(train_images, val_images), write)
+
+
+def write_once(root: Path, manifest: dict[str, Any], files: Iterable[str], write: Callable[[Path], None]) -> None:
+    """Write a set under `root`; return at once if this very set already lies there, whole.
+
+    Files that are missing from this very set are made again, and nothing else is touched.
+
+    Args:
+        root: Where the set goes.
+        manifest: By which the set is recognised; written as `mini.json`.
+        files: Names of its files.
+        write: Writes them all to a folder.
+
+    Raises FileExistsError if `root` holds anything else, which stays as it is.
+    """
     found = _manifest(root)
     if root.exists() and found != manifest:
         whose = f'holds another mini set, {found}' if found else f'exists and has no {MANIFEST}'
@@ -308,15 +329,14 @@ def write_mini(
             f'{root} {whose}, where the mini set {manifest} was to be. It is left untouched: move the folder '
             'elsewhere, and the set is made again.'
         )
-    if found and all((root / name).is_file() for name in _files(train_images, val_images)):
+    if found and all((root / name).is_file() for name in files):
         return
 
     root.parent.mkdir(parents=True, exist_ok=True)
     # Written beside `root` and renamed, so that an interrupted write leaves nothing at `root`.
     with tempfile.TemporaryDirectory(prefix=f'.{root.name}-', dir=root.parent) as scratch:
         staged = Path(scratch, root.name)
-        _write_split(staged, 'train', 'training', train_images, size, (seed, 0))
-        _write_split(staged, 'val', 'validation', val_images, size, (seed, 1))
+        write(staged)
         (staged / MANIFEST).write_text(json.dumps(manifest))
         if found:
             _complete(root, staged)

@@ -50,7 +50,7 @@ def class_counts(model: ConfigDict) -> dict[str, int]:
 
 
 def class_heads(model: ConfigDict) -> Iterator[tuple[str, ConfigDict]]:
-    """Yields the heads of a model that have the data's classes, by dotted name."""
+    """Yields the heads of a model that have the data's classes, by dotted name; of a classifier its network."""
     yield from _heads(model, 'model')
 
 
@@ -67,7 +67,8 @@ def _is_softmax(loss: ConfigDict) -> bool:
 def _heads(node: Any, key: str) -> Iterator[tuple[str, ConfigDict]]:
     if isinstance(node, ConfigDict):
         last = next(part for part in reversed(key.split('.')) if not part.isdigit())
-        if last.endswith('_head') and last not in OTHER_CLASSES:
+        of_classifier = last == 'backbone' and 'num_classes' in node
+        if of_classifier or (last.endswith('_head') and last not in OTHER_CLASSES):
             yield key, node
         for name, child in node.items():
             yield from _heads(child, f'{key}.{name}')

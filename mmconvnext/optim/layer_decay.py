@@ -1,7 +1,7 @@
 """Layer-wise learning-rate decay: the nearer a layer is to the image, the smaller its learning rate.
 
 The backbone tells the layer of each parameter: see :class:`~mmconvnext.backbones.contract.DenseBackbone`. Appendix A of
-arXiv 2201.03545 gives the rates.
+arXiv 2201.03545 gives the rates, and appendix A.1 of arXiv 2301.00808 those of ConvNeXt V2.
 """
 
 import math
@@ -16,7 +16,7 @@ from torch import nn
 from mmconvnext.backbones.contract import DenseBackbone
 from mmconvnext.errors import UserError
 
-DECAY_TYPES = ('layer_wise', 'stage_wise')
+DECAY_TYPES = ('layer_wise', 'stage_wise', 'single')
 OPTIONS = ('decay_rate', 'decay_type', 'num_layers', 'custom_keys')
 
 # What wrappers insert into parameter names: torch.compile, FSDP, activation checkpointing, DDP
@@ -34,9 +34,9 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     Args:
         optim_wrapper_cfg: MMEngine's optimizer wrapper config; its optimizer needs ``lr``.
         paramwise_cfg: ``decay_rate`` (needed, more than 0, at most 1); ``decay_type`` (``layer_wise``, the default,
-            or ``stage_wise``); ``num_layers`` (only checked against the model); ``custom_keys`` (as in MMEngine: maps a
-            part of a parameter's name to ``dict(lr_mult=..., decay_mult=...)``, which multiply the decayed values; the
-            longest match counts).
+            ``stage_wise`` or ``single``); ``num_layers`` (only checked against the model); ``custom_keys`` (as in
+            MMEngine: maps a part of a parameter's name to ``dict(lr_mult=..., decay_mult=...)``, which multiply the
+            decayed values; the longest match counts).
 
     Raises:
         UserError: If an option is unknown or out of range, if the model holds no backbone of this package, if

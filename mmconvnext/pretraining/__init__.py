@@ -2,7 +2,6 @@
 
 from mmconvnext.pretraining.fcmae import FCMAE
 from mmconvnext.pretraining.reconstructions import ReconstructionLoss, ReconstructionVisualizer
-from mmconvnext.pretraining.skipped_images import SkippedImagesHook
 from mmconvnext.pretraining.transforms import CenterCropAndResize, PackImages, RandomCropAndResize
 from mmconvnext.pretraining.unlabelled_images import UnlabelledImages
 
@@ -13,6 +12,5 @@ __all__ = [
     'RandomCropAndResize',
     'ReconstructionLoss',
     'ReconstructionVisualizer',
-    'SkippedImagesHook',
     'UnlabelledImages',
 ]

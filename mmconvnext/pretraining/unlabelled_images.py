@@ -5,21 +5,18 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
 
 from mmconvnext.datasets.errors import DataError
 from mmconvnext.datasets.image_map_pairs import IMAGES
-from mmconvnext.runner.loading import FileError
+from mmconvnext.runner.skipped_images import PassingOverDataset
 
 
 @DATASETS.register_module()
-class UnlabelledImages(BaseDataset):
+class UnlabelledImages(PassingOverDataset):
     """All images below a folder, or those of a list.
 
-    An image that cannot be read does not end a training of days: the next one takes its place. The sample's
-    ``skipped`` says which images were passed over and why, and
-    :class:`~mmconvnext.pretraining.skipped_images.SkippedImagesHook` logs it.
+    An image that cannot be read does not end a training of days: the next one takes its place.
 
     Args:
         ann_file: A text file with one image path per line, relative to ``data_prefix['img_path']``. If it is empty, all
@@ -53,23 +50,6 @@ class UnlabelledImages(BaseDataset):
                 path=self.ann_file or folder,
             )
         return [dict(img_path=path) for path in paths]
-
-    def prepare_data(self, idx: int) -> Any:
-        """Loads the image at an index or, if it cannot be read, the next one that can.
-
-        Raises:
-            DataError: If no image can be read.
-        """
-        skipped: dict[str, str] = {}
-        for offset in range(len(self)):
-            try:
-                sample = super().prepare_data((idx + offset) % len(self))
-            except FileError as error:
-                skipped[error.facts['path']] = str(error)
-                continue
-            sample['data_samples'].set_metainfo(dict(skipped=skipped))
-            return sample
-        raise DataError(f'None of the {len(self)} images can be read. The first: {next(iter(skipped.values()))}')
 
 
 def _read_lines(path: Path) -> list[str]:

@@ -19,6 +19,7 @@ from mmconvnext.runner.deploy_hook import DeployHook
 from mmconvnext.runner.pictures import ResultPicturesHook
 from mmconvnext.runner.progress import ProgressBarHook
 from mmconvnext.runner.result_files import FinishedFileHook, LabelMapsHook
+from mmconvnext.runner.skipped_images import SkippedImagesHook
 from mmconvnext.runner.zero_loss import ZeroLossHook
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     'LabelMapsHook',
     'ProgressBarHook',
     'ResultPicturesHook',
+    'SkippedImagesHook',
     'ZeroLossHook',
 ]

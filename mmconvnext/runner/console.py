@@ -17,7 +17,7 @@ LISTINGS = (
 # layer. In a training, only the log file gets them
 DETAILS = (
     *('Evaluating ', 'bbox_mAP_copypaste', 'segm_mAP_copypaste', 'figures of pycocotools'),
-    *('layer_wise learning-rate decay', 'stage_wise learning-rate decay'),
+    *(f'{kind} learning-rate decay' for kind in ('layer_wise', 'stage_wise', 'single')),
 )
 # The beginnings of the lines that pycocotools prints: first those of its results, then those about what it is doing
 FIGURES = ('Evaluate annotation type', ' Average Precision', ' Average Recall')
@@ -40,7 +40,8 @@ FOREIGN_WARNINGS = (
     ('The shape of value will convert', r'mmengine\.structures'),
     ('torch.meshgrid: in an upcoming release', r'torch\.functional'),
     (r'std\(\): degrees of freedom is <= 0', r'mmdet\.'),  # SoftTeacher, of an image without boxes
-    # The student of Meta Pseudo Labels waits, and its schedule goes on
+    # MMEngine steps the schedule after each batch, even if the optimizer does not step: while batches are accumulated,
+    # and while the student of Meta Pseudo Labels waits
     (r'Detected call of `scheduler\.step\(\)` before', r'mmengine\.'),
 )
 

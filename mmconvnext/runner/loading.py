@@ -19,7 +19,8 @@ from mmconvnext.datasets.label_values import IGNORED, meaning
 from mmconvnext.datasets.listing import first_few, is_remote
 from mmconvnext.errors import OPENMMLAB
 
-READERS = {'LoadImageFromFile': 'img_path', 'LoadAnnotations': 'seg_map_path'}  # the key of the path that each reads
+# The key of the path that each reader reads
+READERS = {'LoadImageFromFile': 'img_path', 'LoadPILImage': 'img_path', 'LoadAnnotations': 'seg_map_path'}
 # What mmcv's and MMSegmentation's readers raise for files that cannot be decoded
 FAILURES = (cv2.error, AssertionError, AttributeError, *UNREADABLE)
 

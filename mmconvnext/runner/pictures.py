@@ -50,7 +50,10 @@ def _enlarged(data_sample: Any, times: int) -> Any:
 
 
 def draw_results(runner: Runner, folder: Path, count: int) -> list[Path]:
-    """Runs the model on the first ``count`` validation images, if the config has any, and saves a picture of each."""
+    """Runs the model on ``count`` validation images, if the config has any, and saves a picture of each.
+
+    The images are spread evenly over the whole set, which may be sorted by class.
+    """
     if runner.val_loop is None:
         return []
     runner.model.eval()
@@ -58,7 +61,7 @@ def draw_results(runner: Runner, folder: Path, count: int) -> list[Path]:
     runner.visualizer.dataset_meta = dataset.metainfo
     names = result_names(dataset)
     paths = []
-    for index in range(min(count, len(dataset))):
+    for index in np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int).tolist():
         with torch.no_grad():
             (data_sample,) = runner.model.val_step(pseudo_collate([dataset[index]]))
         paths.append(folder / f'{names.of(data_sample.img_path)}.png')

@@ -104,7 +104,7 @@ def train(runner: QuietRunner) -> dict[str, float]:
         _print_results(
             metrics,
             curves=folder / 'curves.png',
-            pictures=f'{pictures[0].parent}/ ({len(pictures)}: {legend})' if pictures else None,
+            pictures=f'{folder / "pictures"}/ ({len(pictures)}: {legend})' if pictures else None,
             weights=next(iter(checkpoints_in(folder)), None),
         )
     processes.leave(runner)

@@ -392,3 +392,11 @@ def test_it_is_registered_and_copies_as_configs_do():
     backbone = MODELS.build(cfg)
     assert backbone.out_indices == (1, 3)
     assert backbone.out_channels == (128, 512)
+
+
+def test_layers_of_single_are_refused():
+    """They are the blocks of a ConvNeXt; another network's would get rates that no paper has."""
+    backbone = small('resnet18')
+    with pytest.raises(UserError) as caught:
+        backbone.num_layers('single')
+    assert caught.value.facts['decay_type'] == 'single'

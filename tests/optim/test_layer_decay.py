@@ -48,6 +48,9 @@ def expected_steps(name, depths, decay_type):
         return 0
     part, stage, *rest = name.removeprefix('backbone.').split('.')
     stage = int(stage)
+    if decay_type == 'single':  # each block, with the downsampling layer before its stage; and the stem
+        block = int(rest[0]) if part == 'stages' else 0
+        return sum(depths[stage:]) - block
     if decay_type == 'stage_wise':
         layer = 0 if part == 'downsample_layers' else stage + 1
     elif part == 'downsample_layers':
@@ -57,7 +60,7 @@ def expected_steps(name, depths, decay_type):
     return n + 1 - layer
 
 
-@pytest.mark.parametrize('decay_type', ['layer_wise', 'stage_wise'])
+@pytest.mark.parametrize('decay_type', ['layer_wise', 'stage_wise', 'single'])
 @pytest.mark.parametrize('depths', [(1, 2, 4, 1), (2, 2, 6, 2), (2, 2, 8, 2), (3, 3, 9, 3), (3, 3, 27, 3)])
 @pytest.mark.parametrize('version', [1, 2])
 def test_every_parameter_follows_the_authors_rules(depths, decay_type, version):
@@ -188,7 +191,7 @@ def test_model_without_convnext_is_an_error():
         (dict(decay_rate=0), 'above 0 and at most 1'),
         (dict(decay_rate=1.5), 'above 0 and at most 1'),
         (dict(decay_rate=True), 'above 0 and at most 1'),
-        (dict(decay_type='block_wise'), 'layer_wise, stage_wise'),
+        (dict(decay_type='block_wise'), 'layer_wise, stage_wise, single'),
         (dict(norm_decay_mult=0), 'options are decay_rate'),
         (dict(custom_keys={'head': dict(lr_multi=0.1)}), 'with lr_mult, decay_mult or both'),
         (dict(custom_keys={'head': 0.1}), 'with lr_mult, decay_mult or both'),

@@ -1,16 +1,44 @@
-"""Names the images that could not be read during a pre-training."""
+"""Passes over images that cannot be read, so that one of a million does not end a training of days, and names them."""
 
 from typing import Any
 
+from mmengine.dataset import BaseDataset
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from mmconvnext.datasets.errors import DataError
+from mmconvnext.runner.loading import FileError
+
+
+class PassingOverDataset(BaseDataset):
+    """A dataset in which the next image takes the place of one that cannot be read.
+
+    ``skipped`` of the sample says what was passed over and why, by path, and :class:`SkippedImagesHook` logs it.
+    """
+
+    def prepare_data(self, idx: int) -> Any:
+        """Loads the image of an index or, where it cannot be read, the next one that can.
+
+        Raises:
+            DataError: If no image can be read.
+        """
+        skipped: dict[str, str] = {}
+        for offset in range(len(self)):
+            try:
+                sample = super().prepare_data((idx + offset) % len(self))
+            except FileError as error:
+                skipped[error.facts['path']] = str(error)
+                continue
+            sample['data_samples'].set_metainfo(dict(skipped=skipped))
+            return sample
+        raise DataError(f'None of the {len(self)} images can be read. The first: {next(iter(skipped.values()))}')
+
 
 @HOOKS.register_module()
 class SkippedImagesHook(Hook):
-    """Logs, once, each image that :class:`~mmconvnext.pretraining.unlabelled_images.UnlabelledImages` passed over.
+    """Logs, once, each image that a :class:`PassingOverDataset` passed over.
 
     Each process immediately logs the images of its own data. After the training the first one logs the total.
     """

@@ -1,0 +1,3 @@
+_base_ = './convnext_t_in22k_90e.py'
+
+model = dict(backbone=dict(arch='base', drop_path_rate=0.1))

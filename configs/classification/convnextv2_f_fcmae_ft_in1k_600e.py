@@ -1,0 +1,8 @@
+# Published: top-1 78.5 (arXiv 2301.00808, table 9)
+_base_ = './convnextv2_a_fcmae_ft_in1k_600e.py'
+
+model = dict(
+    backbone=dict(arch='femto', drop_path_rate=0.0, init_cfg=dict(checkpoint='convnextv2_femto.fcmae')),
+    mixup=dict(mixup_alpha=0.3, cutmix_alpha=0.3, prob=1.0, switch_prob=0.5, mode='batch'),
+)
+optim_wrapper = dict(optimizer=dict(weight_decay=0.05))
