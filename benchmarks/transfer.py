@@ -1,7 +1,7 @@
 """Trains a detector or segmentor from each of several weights, with several seeds, and compares the results.
 
     python -m benchmarks.transfer configs/detection/mask_rcnn_convnextv2_a_3x.py --mini \\
-        --start none --start work_dirs/fcmae_convnextv2_atto_1600e_mini/epoch_150.pth
+        --start none --start work_dirs/fcmae_convnextv2_atto_1600e_mini/epoch_100.pth
 
 All trainings have the same steps and the same settings. A training that is already in its work directory is not
 repeated, and an interrupted one is resumed.

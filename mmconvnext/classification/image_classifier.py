@@ -84,14 +84,15 @@ class ImageClassifier(BaseModel):
 
         Raises:
             UserError: If images are to be mixed in pairs, and their number is odd.
+            ValueError: If a mode needs data samples and has none.
         """
+        if mode == 'tensor':
+            return self.backbone(inputs)
+        if data_samples is None:
+            raise ValueError(f'mode {mode!r} needs data_samples, one for each image.')
         if mode == 'loss':
-            assert data_samples is not None
             return dict(loss=self._loss(inputs, data_samples))
         logits = self.backbone(inputs)
-        if mode == 'tensor':
-            return logits
-        assert data_samples is not None
         for sample, of_image in zip(data_samples, logits.float()):
             sample.set_data(dict(logits=of_image))
         return list(data_samples)

@@ -10,7 +10,7 @@ from mmconvnext.config_tree import as_list, walk
 
 SIZE = 128  # pixels; 16 cells, of which 6 are visible
 BATCH_SIZE = 16
-EPOCHS = 150
+EPOCHS = 100
 LR = 1.5e-3
 WARMUP_STEPS = 100
 
