@@ -20,7 +20,12 @@ from tests.conftest import ROOT
 
 PAGE = (ROOT / 'docs/imagenet.md').read_text(encoding='utf-8')
 ARCH = dict(depths=(1, 1, 1, 1), widths=(8, 8, 8, 8))
-TOY = ['--cfg-options', f'model.backbone.arch={ARCH}', 'val_dataloader.batch_size=4', 'test_dataloader.batch_size=4']
+TOY = [
+    '--cfg-options',
+    f'model.backbone.arch={ARCH}',
+    *(f'{split}_dataloader.num_workers=0' for split in ('train', 'val', 'test')),
+    *(f'{split}_dataloader.batch_size=10' for split in ('val', 'test')),
+]
 IMAGENET = [*TOY, 'model.backbone.num_classes=10']
 EPOCHS = ['param_scheduler.0.end=1', 'param_scheduler.1.begin=1', 'param_scheduler.1.end=2', 'train_cfg.max_epochs=2']
 # What makes each of the commands one of seconds, by what it starts with
