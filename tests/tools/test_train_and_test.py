@@ -17,6 +17,26 @@ TOY = """
 _base_ = {base!r}
 model = dict(backbone=dict(arch=dict(_delete_=True, depths=(1, 1, 3, 1), widths=(8, 8, 16, 16))))
 """
+# Necks and heads of 16 channels: those of the configs take most of the time and of each checkpoint
+SHARED = (
+    *('neck.out_channels', 'rpn_head.in_channels', 'rpn_head.feat_channels'),
+    *('roi_head.bbox_roi_extractor.out_channels', 'roi_head.mask_roi_extractor.out_channels'),
+    *('roi_head.mask_head.in_channels', 'roi_head.mask_head.conv_out_channels'),
+)
+MASK_RCNN = tuple(
+    f'model.{name}=16' for name in (*SHARED, 'roi_head.bbox_head.in_channels', 'roi_head.bbox_head.fc_out_channels')
+)
+CASCADE = tuple(
+    f'model.{name}=16'
+    for name in (
+        *SHARED,
+        *(
+            f'roi_head.bbox_head.{stage}.{name}'
+            for stage in range(3)
+            for name in ('in_channels', 'conv_out_channels', 'fc_out_channels')
+        ),
+    )
+)
 FEW = ('train_dataloader.dataset.indices=6', 'val_dataloader.dataset.indices=2', 'train_dataloader.batch_size=2')
 # All that a training shows: the data, what the machine decides, the training, its evaluations, the table, the places
 SHOWN = re.compile(
@@ -74,7 +94,7 @@ def test_detector_trains_resumes_and_is_tested(tool, config):
     # --mini scales the warm-up to all of its images; of these few it would be longer than the training, which is said.
     # After three steps at the whole rate the toy detects nothing, which MMDetection logs as an error
     rate = ('param_scheduler.0.end=2', 'optim_wrapper.optimizer.lr=1e-6')
-    once = (*FEW, 'train_cfg.max_epochs=1', *rate)
+    once = (*MASK_RCNN, *FEW, 'train_cfg.max_epochs=1', *rate)
     printed = tool('train.py', path, *mini, '--cfg-options', *once)
     assert 'no GPU' in printed
     assert 'train: ' in printed  # the progress bar
@@ -86,7 +106,8 @@ def test_detector_trains_resumes_and_is_tested(tool, config):
     assert len(list((work_dir / 'pictures').glob('*.png'))) == 2
     assert (work_dir / 'epoch_1.pth').is_file()
 
-    printed = tool('train.py', path, *mini, '--resume', '--cfg-options', *FEW, 'train_cfg.max_epochs=2')
+    twice = (*MASK_RCNN, *FEW, 'train_cfg.max_epochs=2')
+    printed = tool('train.py', path, *mini, '--resume', '--cfg-options', *twice)
     assert 'resumed epoch: 1' in printed
     runs = sorted(work_dir.glob('*/vis_data/scalars.json'))  # of the training, then of its resumption
     logged = [json.loads(line) for run in runs for line in run.read_text().splitlines()]
@@ -94,7 +115,7 @@ def test_detector_trains_resumes_and_is_tested(tool, config):
 
     curves = (work_dir / 'curves.png').read_bytes()
     moved = work_dir.rename(tool.folder / 'moved')
-    printed = tool('train.py', path, *mini[:2], moved, '--resume', '--cfg-options', *FEW, 'train_cfg.max_epochs=2')
+    printed = tool('train.py', path, *mini[:2], moved, '--resume', '--cfg-options', *twice)
     assert 'this training had already finished' in printed
     assert f'weights   {moved / "epoch_2.pth"}' in printed
     assert (moved / 'curves.png').read_bytes() == curves
@@ -111,6 +132,7 @@ def test_detector_trains_resumes_and_is_tested(tool, config):
         '--show-dir',
         pictures,
         '--cfg-options',
+        *MASK_RCNN,
         'test_dataloader.dataset.indices=2',
     )
     assert printed.count('Average Precision') == 12  # of boxes and of masks
@@ -151,7 +173,7 @@ def test_segmentor_trains_and_is_tested_also_with_tta_and_fused_weights(tool, co
 
 @pytest.mark.slow
 def test_two_processes_train_and_evaluate_on_the_cpu(tool, config, root):
-    options = ('--mini', '--work-dir', tool.folder / 'two', '--cfg-options', *FEW, 'train_cfg.max_epochs=1')
+    options = ('--mini', '--work-dir', tool.folder / 'two', '--cfg-options', *MASK_RCNN, *FEW, 'train_cfg.max_epochs=1')
     script = [root / 'tools/dist_train.sh', config('mask_rcnn'), 2, *options]
     venv = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
     with socket.socket() as free:
@@ -168,7 +190,7 @@ def test_two_processes_train_and_evaluate_on_the_cpu(tool, config, root):
 
 @pytest.mark.slow
 def test_cascade_trains(tool, config):
-    printed = tool('train.py', config('cascade'), '--mini', '--cfg-options', *FEW, 'train_cfg.max_epochs=1')
+    printed = tool('train.py', config('cascade'), '--mini', '--cfg-options', *CASCADE, *FEW, 'train_cfg.max_epochs=1')
     assert 'work_dirs/cascade_toy_mini/curves.png' in printed
     assert 'AP50' in printed
 
