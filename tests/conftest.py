@@ -12,6 +12,7 @@ from mmengine.registry import DefaultScope
 
 import mmconvnext  # registers the package, and lets mmcv import without compiled operators
 from mmconvnext.kernels.dispatch import CAPABILITIES, HAS_TRITON
+from tests.commands import Commands
 
 HAS_GPU = torch.cuda.is_available() and torch.cuda.get_device_capability() in CAPABILITIES
 
@@ -48,6 +49,14 @@ def _default_scope() -> Iterator[None]:
 def toy() -> dict:
     """A size whose stage 3 is deep enough to span two learning-rate layers."""
     return dict(TOY)
+
+
+@pytest.fixture(scope='session')
+def commands() -> Iterator[Commands]:
+    """Runs the tools without importing all for each anew."""
+    started = Commands()
+    yield started
+    started.close()
 
 
 @pytest.fixture(scope='session')

@@ -1,6 +1,5 @@
 """Every command of docs/imagenet.md runs as it stands there, on toy networks and a few images."""
 
-import json
 import os
 import re
 import shlex
@@ -16,6 +15,7 @@ from timm.data import ImageNetInfo
 
 from mmconvnext.backbones import ConvNeXtClassifier
 from mmconvnext.checkpoints.manifest import MANIFEST
+from tests.commands import Commands
 from tests.conftest import ROOT
 
 PAGE = (ROOT / 'docs/imagenet.md').read_text(encoding='utf-8')
@@ -49,33 +49,9 @@ SMALL = {
     ],
     'python tools/convert_checkpoint.py': [],
 }
-# Imports once, and gives each command a process of its own
-RUN = """
-import json, os, runpy, sys, traceback
-import mmconvnext.classification, mmconvnext.cli.finetune, mmconvnext.cli.evaluate, mmconvnext.cli.convert_checkpoint
-for number, (argv, variables) in enumerate(json.load(sys.stdin)):
-    child = os.fork()
-    if child == 0:
-        log = os.open(f'{number}.log', os.O_WRONLY | os.O_CREAT)
-        os.dup2(log, 1), os.dup2(log, 2)
-        os.environ.update(variables)
-        sys.argv = argv
-        status = 0
-        try:
-            runpy.run_path(argv[0], run_name='__main__')
-        except SystemExit as ended:
-            status = ended.code or 0
-        except BaseException:
-            traceback.print_exc()
-            status = 1
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(status)
-    if os.waitpid(child, 0)[1]:
-        sys.exit(f'{argv}: ' + open(f'{number}.log').read()[-4000:])
-"""
 
 
-def commands() -> list[str]:
+def lines_of_the_page() -> list[str]:
     blocks = [text for kind, text in re.findall(r'```(\w*)\n(.*?)```', PAGE, flags=re.DOTALL) if not kind]
     lines = '\n'.join(blocks).replace('\\\n', ' ').splitlines()
     return [line for line in lines if line.startswith(('python ', 'tools/', 'pip '))]
@@ -123,9 +99,10 @@ def as_torchrun(command: list[str]) -> tuple[list[str], dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_every_command_runs(checkout: Path) -> None:
+def test_every_command_runs(checkout: Path, commands: Commands) -> None:
+    cache = {'TORCH_HOME': os.environ['TORCH_HOME']}
     runs, found = [], set()
-    for command in commands():
+    for command in lines_of_the_page():
         if command.startswith('pip '):
             assert "'imagenet': ['timm" in (ROOT / 'setup.py').read_text()
             continue
@@ -136,17 +113,11 @@ def test_every_command_runs(checkout: Path) -> None:
         argv, variables = (words[1:], {}) if words[0] == 'python' else as_torchrun([str(ROOT / words[0]), *words[1:]])
         runs.append((argv + SMALL[key], variables))
     assert found == SMALL.keys()
-    done = subprocess.run(
-        [sys.executable, '-c', RUN],
-        input=json.dumps(runs),
-        text=True,
-        cwd=checkout,
-        capture_output=True,
-        env=os.environ | {'OMP_NUM_THREADS': '1'},
-        timeout=500,
-    )
-    assert done.returncode == 0, done.stderr
-    logs = [(checkout / f'{number}.log').read_text() for number in range(len(runs))]
+    logs = []
+    for argv, variables in runs:
+        status, printed = commands.run(argv, cwd=checkout, log=checkout / 'printed.txt', env=cache | variables)
+        assert status == 0, (argv, printed[-4000:])
+        logs.append(printed)
     reached = [re.findall(r'^ +top-1.*\n +([0-9.]+)', log, flags=re.MULTILINE) for log in logs]
     assert reached[0] == reached[1]  # the training's last evaluation is that of the file it left
     assert len(reached[1]) == 1

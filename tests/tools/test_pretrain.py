@@ -1,8 +1,6 @@
 """Pre-training from the command line: it learns, leaves pictures, and its file starts a detector's backbone."""
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ from PIL import Image
 
 from mmconvnext.backbones import ConvNeXt
 from mmconvnext.checkpoints import load_pretrained
+from tests.commands import Commands
 
 TOY = """
 _base_ = {base!r}
@@ -20,24 +19,17 @@ model = dict(
 
 
 @pytest.mark.slow
-def test_pretraining_learns_and_leaves_a_backbone(root: Path, python: str, tmp_path: Path) -> None:
+def test_pretraining_learns_and_leaves_a_backbone(root: Path, commands: Commands, tmp_path: Path) -> None:
     config = tmp_path / 'fcmae_toy.py'
     config.write_text(TOY.format(base=str(root / 'configs/pretraining/fcmae_convnextv2_atto_1600e.py')))
 
     def pretrain(epochs: int) -> str:
-        command = [python, str(root / 'tools/pretrain.py'), str(config), '--mini', '--seed', '0']
+        words = [root / 'tools/pretrain.py', config, '--mini', '--seed', '0']
         few = ('train_dataloader.dataset.indices=48', 'val_dataloader.dataset.indices=4', 'train_cfg.val_interval=1')
-        command += ['--work-dir', 'run', '--cfg-options', f'train_cfg.max_epochs={epochs}', *few]
-        done = subprocess.run(
-            command,
-            cwd=tmp_path,
-            env=os.environ | {'OMP_NUM_THREADS': '2'},
-            capture_output=True,
-            text=True,
-            timeout=500,
-        )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-        return done.stdout
+        words += ['--work-dir', 'run', '--cfg-options', f'train_cfg.max_epochs={epochs}', *few]
+        status, printed = commands.run(words, cwd=tmp_path, log=tmp_path / 'printed.txt')
+        assert status == 0, printed[-6000:]
+        return printed
 
     printed = pretrain(3)
     assert 'paramwise_options' not in printed

@@ -1,12 +1,12 @@
 """Trainings of a student and a teacher from the command line: they learn, go on where they stopped, and are tested."""
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.commands import Commands
 
 TOY = """
 _base_ = {base!r}
@@ -36,22 +36,18 @@ FEW = ('val_dataloader.dataset.indices=2', 'test_dataloader.dataset.indices=2', 
         ),
     ],
 )
-def test_it_trains_resumes_and_is_tested(root: Path, python: str, tmp_path: Path, stem, settings, logged) -> None:
+def test_it_trains_resumes_and_is_tested(
+    root: Path, commands: Commands, tmp_path: Path, stem, settings, logged
+) -> None:
     config = tmp_path / 'toy.py'
     config.write_text(TOY.format(base=str(root / f'configs/semi/{stem}_faster_rcnn_convnext_t_10p.py')))
 
     def run(tool: str, *arguments: str) -> str:
-        command = [python, str(root / 'tools' / tool), str(config), *arguments, '--mini', '--work-dir', 'run']
-        done = subprocess.run(
-            [*command, '--cfg-options', *FEW, *settings, 'train_cfg.max_iters=4', *steps],
-            cwd=tmp_path,
-            env=os.environ | {'OMP_NUM_THREADS': '2'},
-            capture_output=True,
-            text=True,
-            timeout=500,
-        )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-        return done.stdout + done.stderr
+        words = [root / 'tools' / tool, config, *arguments, '--mini', '--work-dir', 'run']
+        words += ['--cfg-options', *FEW, *settings, 'train_cfg.max_iters=4', *steps]
+        status, printed = commands.run(words, cwd=tmp_path, log=tmp_path / 'printed.txt')
+        assert status == 0, printed[-6000:]
+        return printed
 
     steps = ('train_cfg.val_interval=2', 'default_hooks.checkpoint.interval=2')
     printed = run('train.py', '--seed', '0')
