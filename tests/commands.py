@@ -32,7 +32,7 @@ for line in sys.stdin:
             if isinstance(status, str):
                 print(status, file=sys.stderr)
                 status = 1
-        except BaseException:
+        except BaseException:  # as the interpreter: print it and exit, or the child would read the next job
             traceback.print_exc()
             status = 1
         sys.stdout.flush(), sys.stderr.flush()

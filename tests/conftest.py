@@ -68,7 +68,7 @@ def root() -> Path:
 @pytest.fixture
 def largest_file():
     """A context in which the system refuses to write a file beyond a number of bytes, as on a full disk."""
-    resource = pytest.importorskip('resource')
+    resource = pytest.importorskip('resource', reason='Windows has no limit on the size of files')
 
     @contextmanager
     def limit(bytes_of_file):

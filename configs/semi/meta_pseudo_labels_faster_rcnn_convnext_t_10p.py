@@ -2,19 +2,14 @@
 # The shares of the training are those of the authors' ImageNet run with 10 % of the labels: 20 000 of 700 000 steps
 # until the student starts, 50 000 until the consistency has its weight
 _base_ = [
-    '../_base_/models/faster_rcnn_convnext.py',
+    '../_base_/models/semi_faster_rcnn_convnext.py',
     '../_base_/datasets/semi_coco_detection_10p.py',
     '../_base_/semi_detection_runtime.py',
     '../_base_/schedules/adamw_semi_180k.py',
 ]
 
-detector = _base_.model
-detector.backbone.init_cfg = dict(type='ConvNeXtPretrained', checkpoint='convnext_tiny.in1k')
 model = dict(
-    _delete_=True,
     type='MetaPseudoLabels',
-    detector=detector,
-    data_preprocessor=dict(type='MultiBranchDataPreprocessor', data_preprocessor=detector.data_preprocessor),
     semi_train_cfg=dict(
         pseudo_thr=0.7,
         student_wait=0.03,

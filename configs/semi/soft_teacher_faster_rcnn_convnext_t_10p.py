@@ -1,19 +1,14 @@
 # SoftTeacher (arXiv 2106.09018) on 10 % of COCO's labels, with ConvNeXt-T in place of ResNet-50. No figure is published
 # for it. MMDetection's with ResNet-50 has box AP 33.8 there, and 26.9 with the labels alone.
 _base_ = [
-    '../_base_/models/faster_rcnn_convnext.py',
+    '../_base_/models/semi_faster_rcnn_convnext.py',
     '../_base_/datasets/semi_coco_detection_10p.py',
     '../_base_/semi_detection_runtime.py',
     '../_base_/schedules/adamw_semi_180k.py',
 ]
 
-detector = _base_.model
-detector.backbone.init_cfg = dict(type='ConvNeXtPretrained', checkpoint='convnext_tiny.in1k')
 model = dict(
-    _delete_=True,
     type='EvalSoftTeacher',
-    detector=detector,
-    data_preprocessor=dict(type='MultiBranchDataPreprocessor', data_preprocessor=detector.data_preprocessor),
     semi_train_cfg=dict(
         freeze_teacher=True,
         sup_weight=1.0,

@@ -12,13 +12,13 @@ from mmconvnext.checkpoints.recognise import recognise
 
 
 def fit_classifier(
-    model: nn.Module, path: str, tensors: Mapping[str, Tensor], source: str, *, strict: bool = True
+    classifier: ConvNeXtClassifier, path: str, tensors: Mapping[str, Tensor], source: str, *, strict: bool = True
 ) -> LoadPlan:
     """Checks tensors of a ConvNeXt, in the names of any dialect, against the classifier of a model.
 
     Args:
-        model: A model that is a :class:`~mmconvnext.backbones.classifier.ConvNeXtClassifier` and nothing else.
-        path: Where it is in the model, such as ``backbone``.
+        classifier: From :func:`find_classifier`.
+        path: Where it is in the model, such as ``backbone``. The plan is for the model.
         tensors: All tensors of a file.
         source: The file's name for messages.
         strict: Require the final norm and a head with as many classes. Otherwise they stay as they are where the file
@@ -27,8 +27,6 @@ def fit_classifier(
     Raises:
         CheckpointError: If they do not fit.
     """
-    classifier = model.get_submodule(path)
-    assert isinstance(classifier, ConvNeXtClassifier)
     found = recognise(tensors, source)
     plan = fit_backbone(classifier, found, stem_policy='refuse' if strict else 'repeat')
     if strict and plan.fresh:
@@ -58,9 +56,9 @@ def fit_classifier(
     return plan
 
 
-def path_of_classifier(model: nn.Module) -> str | None:
-    """Returns where the classifier of a model is; None if the model is another, or has other tensors beside it."""
-    paths = [path for path, module in model.named_modules() if isinstance(module, ConvNeXtClassifier)]
-    if len(paths) != 1 or not all(name.startswith(f'{paths[0]}.') for name in model.state_dict()):
+def find_classifier(model: nn.Module) -> tuple[str, ConvNeXtClassifier] | None:
+    """Returns the classifier of a model, after where it is; None if the model has none, or other tensors beside it."""
+    found = [(path, module) for path, module in model.named_modules() if isinstance(module, ConvNeXtClassifier)]
+    if len(found) != 1 or not all(name.startswith(f'{found[0][0]}.') for name in model.state_dict()):
         return None
-    return paths[0]
+    return found[0]

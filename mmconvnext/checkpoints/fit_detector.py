@@ -9,7 +9,7 @@ from mmconvnext.backbones.convnext import ConvNeXt
 from mmconvnext.checkpoints.check_tensors import check_tensors
 from mmconvnext.checkpoints.errors import CheckpointError, count_and_list
 from mmconvnext.checkpoints.fit_backbone import fit_backbone
-from mmconvnext.checkpoints.fit_classifier import fit_classifier, path_of_classifier
+from mmconvnext.checkpoints.fit_classifier import find_classifier, fit_classifier
 from mmconvnext.checkpoints.load_plan import LoadPlan
 from mmconvnext.checkpoints.recognise import Found, prefixes_of, recognise
 
@@ -35,8 +35,9 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
     Raises:
         CheckpointError: If they do not fit.
     """
-    if (classifier := path_of_classifier(model)) is not None:
-        return fit_classifier(model, classifier, tensors, source, strict=strict)
+    if (found := find_classifier(model)) is not None:
+        path, classifier = found
+        return fit_classifier(classifier, path, tensors, source, strict=strict)
     modules = dict(model.named_modules())
     paths: dict[str, nn.Module] = {path: m for path, m in modules.items() if isinstance(m, DenseBackbone)}
     if not paths and 'backbone' in modules:  # OpenMMLab's own

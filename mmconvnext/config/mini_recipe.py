@@ -1,7 +1,8 @@
 """Scales a full recipe down to the embedded mini data: the same model and losses, in minutes on two cores.
 
-All that ``--mini`` changes in the config of a detector or a segmentor is in this file. For pre-training see
-:mod:`mmconvnext.config.mini_pretraining`.
+All that ``--mini`` changes in the config of a detector or a segmentor is in this file, but for what it changes where a
+teacher labels images: :mod:`mmconvnext.config.mini_semi`. For pre-training see
+:mod:`mmconvnext.config.mini_pretraining`, for classifiers :mod:`mmconvnext.config.mini_classification`.
 """
 
 import math

@@ -1,6 +1,5 @@
 """Draws figure 2 of the ConvNeXt paper: the published numbers beside those that were counted and reached here."""
 
-import os
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -9,6 +8,7 @@ from matplotlib.patches import Patch
 
 from mmconvnext.backbones.road_steps import SWIN
 from mmconvnext.runner.road_results import Row
+from mmconvnext.whole_files import written_whole
 
 TITLES = dict(resnet50='From ResNet-50 to ConvNeXt-T', resnet200='From ResNet-200 to ConvNeXt-B')
 COLOURS = dict(bar='tab:blue', side_branch='lightsteelblue', published='black', swin='grey')
@@ -22,6 +22,9 @@ def draw_road(regime: str, rows: list[Row], metric: str, path: Path) -> None:
         rows: From :func:`~mmconvnext.runner.road_results.rows_of`.
         metric: What the trainings reached, such as ``box AP``; empty if there are none.
         path: A file of any type that Matplotlib writes. An existing one is replaced when the new one is complete.
+
+    Raises:
+        UserError: If the file cannot be written.
     """
     # Without pyplot, which would choose a backend
     figure = Figure(figsize=(14 if metric else 10, 6.4), layout='constrained')
@@ -35,9 +38,8 @@ def draw_road(regime: str, rows: list[Row], metric: str, path: Path) -> None:
     panels[0].invert_yaxis()
     for axes in panels:
         axes.grid(axis='x', alpha=0.3)
-    unfinished = path.with_name(f'{path.stem}.unfinished{path.suffix}')
-    figure.savefig(unfinished, dpi=110)
-    os.replace(unfinished, path)
+    with written_whole(path) as unfinished:
+        figure.savefig(unfinished, dpi=110)
 
 
 def _draw_accuracy(axes: Axes, regime: str, rows: list[Row]) -> None:
