@@ -35,8 +35,8 @@ def fit_detector(model: nn.Module, tensors: Mapping[str, Tensor], source: str, *
     Raises:
         CheckpointError: If they do not fit.
     """
-    if (found := find_classifier(model)) is not None:
-        path, classifier = found
+    if (of_classifier := find_classifier(model)) is not None:
+        path, classifier = of_classifier
         return fit_classifier(classifier, path, tensors, source, strict=strict)
     modules = dict(model.named_modules())
     paths: dict[str, nn.Module] = {path: m for path, m in modules.items() if isinstance(m, DenseBackbone)}
