@@ -16,7 +16,8 @@ model = dict(
     )
 )
 train_dataloader = dict(
-    sampler=dict(type='InfiniteSampler'),  # at the end of another one, a training by steps sleeps for two seconds
+    # Where a sampler ends, MMEngine's loop by steps sleeps for two seconds before it starts the sampler anew
+    sampler=dict(type='InfiniteSampler'),
     dataset=dict(ann_file='semi_anns/instances_train2017.1@10.json'),
 )
 optim_wrapper = dict(optimizer=dict(lr=1e-4), paramwise_cfg=dict(decay_rate=0.95, decay_type='layer_wise'))

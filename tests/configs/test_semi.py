@@ -66,3 +66,10 @@ def test_mini_has_a_tenth_of_the_labels(path, tmp_path, monkeypatch):
     sample = dataset[0]
     assert sample['data_samples'].gt_instances.masks.masks.shape[1:] == tuple(sample['inputs'].shape[1:])
     assert cfg.train_cfg.max_iters == 6 * 13  # epochs of all images, in batches of four
+
+
+@pytest.mark.parametrize('path', sorted(CONFIGS.glob('*.py')), ids=lambda path: path.stem)
+def test_a_training_by_steps_has_a_sampler_without_an_end(path):
+    cfg = Config.fromfile(path)
+    assert 'max_iters' in cfg.train_cfg
+    assert cfg.train_dataloader.sampler.type in ('InfiniteSampler', 'LabelledAndUnlabelledSampler')
